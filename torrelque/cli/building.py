@@ -4,7 +4,7 @@ import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque, TorrelqueError
+from torrelque import Torrelque, TorrelqueError, TorrelqueQueue
 from torrelque.worker import App, Worker
 
 from .banner import Offer
@@ -102,7 +102,7 @@ def _of_apps(options: RunOptions, apps: Sequence[App], version: str) -> Built:
     return Built(worker, offer, _nothing, _patience(options), doubts)
 
 
-def _make_queue(client: Any, name: str) -> Torrelque:
+def _make_queue(client: Any, name: str) -> TorrelqueQueue:
     return Torrelque(client, queue=name)
 
 

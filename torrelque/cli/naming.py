@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .failure import Exit, Failure
 
 if TYPE_CHECKING:
-    from torrelque import Torrelque
+    from torrelque import TorrelqueQueue
     from torrelque.operate import Found
 
 
@@ -35,12 +35,12 @@ async def read_names(client: Any) -> 'list[Found]':
         ) from exc  # fmt: skip
 
 
-async def is_there(queue: 'Torrelque') -> bool:
+async def is_there(queue: 'TorrelqueQueue') -> bool:
     """Whether the server has anything of a queue."""
     return bool(await queue.command('EXISTS', *map(str.encode, queue.keys.values())))
 
 
-async def unknown(queue: 'Torrelque') -> str | None:
+async def unknown(queue: 'TorrelqueQueue') -> str | None:
     """What is told of a queue that the server has nothing of, and whose name nobody has noted; None of others, and
     where the names cannot be read."""
     if await is_there(queue):

@@ -22,7 +22,7 @@ from .out import Out
 from .program import Program
 
 if TYPE_CHECKING:
-    from torrelque import Torrelque
+    from torrelque import TorrelqueQueue
     from torrelque.operate import Operator
 
 CONNECTING = 5.0
@@ -42,7 +42,7 @@ class Session(NamedTuple):
     """Where the answer goes."""
 
     @property
-    def queues(self) -> 'Sequence[Torrelque]':
+    def queues(self) -> 'Sequence[TorrelqueQueue]':
         """The queues that are meant."""
         return self.operator.queues
 
@@ -210,7 +210,7 @@ async def _answer_of_server(found: argparse.Namespace, call: Callable[[Any, Out]
         return await call(client, Out(as_json=found.json, utc=found.utc))
 
 
-async def _meet(found: argparse.Namespace, queues: 'Sequence[Torrelque]') -> list[str]:
+async def _meet(found: argparse.Namespace, queues: 'Sequence[TorrelqueQueue]') -> list[str]:
     """Note that the queues were seen, but those of which there is nothing: a slip must not become a queue.  What a
     command that only looks has to tell of these."""
     from torrelque.operate import note
@@ -264,7 +264,7 @@ async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
 
 
 @contextlib.asynccontextmanager
-async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterator[tuple[Any, list[Torrelque]]]':
+async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterator[tuple[Any, list[TorrelqueQueue]]]':
     from torrelque import Torrelque
 
     from .filed import names_of, queues_of
@@ -300,8 +300,8 @@ def find_app(found: argparse.Namespace) -> Any:
     return app
 
 
-def _queues_of_app(found: argparse.Namespace, names: Sequence[str]) -> 'list[Torrelque]':
-    queues: list[Torrelque] = [*find_app(found).queues]
+def _queues_of_app(found: argparse.Namespace, names: Sequence[str]) -> 'list[TorrelqueQueue]':
+    queues: list[TorrelqueQueue] = [*find_app(found).queues]
     if missing := {*names} - {queue.name for queue in queues}:
         has = ', '.join(queue.name for queue in queues)
         raise Failure(f'--app {found.app} has no queue {", ".join(sorted(missing))}; it has {has}')
@@ -349,7 +349,7 @@ def _names_of_environment() -> list[str]:
     return [name for name in as_text(os.environ.get('TORRELQUE_QUEUE', '')).split(',') if name]
 
 
-async def _find_queues(client: Any) -> 'list[Torrelque]':
+async def _find_queues(client: Any) -> 'list[TorrelqueQueue]':
     """The queues of the server, as far as they are known."""
     from torrelque import Torrelque, TorrelqueValueError
 
@@ -360,10 +360,10 @@ async def _find_queues(client: Any) -> 'list[Torrelque]':
         # Whoever writes to the registry may have put anything there.
         with contextlib.suppress(TorrelqueValueError):
             queues.append(Torrelque(client, queue=one.name))
-    return queues
+    return [*queues]
 
 
-async def _queues_known(client: Any, several: bool) -> 'list[Torrelque]':
+async def _queues_known(client: Any, several: bool) -> 'list[TorrelqueQueue]':
     """The only queue that is known, or all of them."""
     queues = await _find_queues(client)
     if len(queues) == 1 or several and queues:

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueLimit
+from torrelque import TorrelqueLimit, TorrelqueQueue
 from torrelque.operate import ScheduleView
 
 from .amounts import KEEP, spelt
@@ -35,7 +35,7 @@ def resume(found: argparse.Namespace) -> int:
     return answer_act(found, _resume)
 
 
-async def is_paused(queue: Torrelque, group: str | None) -> bool:
+async def is_paused(queue: TorrelqueQueue, group: str | None) -> bool:
     """Whether a group, or a queue, is paused by its own name."""
     return bool(await queue.command('SISMEMBER', queue.keys['paused'], group or ''))
 
@@ -112,7 +112,7 @@ def _answered(session: Session, view: ScheduleView, paused: bool, before: bool) 
     return session.out.as_json
 
 
-def _named(queue: Torrelque, group: str | None) -> str:
+def _named(queue: TorrelqueQueue, group: str | None) -> str:
     return f'queue {queue.name!r}' if group is None else f'group {group!r} of queue {queue.name!r}'
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskSerialiser, TorrelqueValueError
+from torrelque import Torrelque, TorrelqueLookupError, TorrelqueQueue, TorrelqueTaskSerialiser, TorrelqueValueError
 from torrelque.operate import Operator, TaskView
 
 from .asking import Ask, Do, Kind
@@ -59,7 +59,7 @@ def make(kind: Kind, visit: Visit, given: Mapping[str, Any], form: Query) -> tup
     return f'Enqueue a copy of task {shorten(task_id, 80)}', do
 
 
-async def enqueue_bytes(queue: Torrelque, payload: bytes, like: TaskView, task_id: str) -> str:
+async def enqueue_bytes(queue: TorrelqueQueue, payload: bytes, like: TaskView, task_id: str) -> str:
     """Enqueue a payload as it is, with the options of a task.
 
     :raises TorrelqueDuplicateError: the queue knows the id.

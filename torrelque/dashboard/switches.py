@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueLimit, TorrelqueLookupError, TorrelqueValueError
+from torrelque import TorrelqueLimit, TorrelqueLookupError, TorrelqueQueue, TorrelqueValueError
 from torrelque.operate import Operator, ScheduleView
 
 from .asking import Ask, Do, Kind, group_of, named_queue
@@ -16,7 +16,7 @@ from .wording import age, duration, number, rate
 # Pauses
 
 
-async def is_paused(queue: Torrelque, group: str | None) -> bool:
+async def is_paused(queue: TorrelqueQueue, group: str | None) -> bool:
     """Whether a group, or a queue, is paused by its own name."""
     name = (group or '').encode('utf-8', 'surrogateescape')
     return bool(await queue.command('SISMEMBER', queue.keys['paused'].encode(), name))
@@ -110,7 +110,7 @@ def make_limit(kind: Kind, visit: Visit, given: Mapping[str, Any], form: Query) 
     return f'Set the limits of {name}', do
 
 
-async def _limit_of(queue: Torrelque, group: str | None) -> TorrelqueLimit:
+async def _limit_of(queue: TorrelqueQueue, group: str | None) -> TorrelqueLimit:
     return (await queue.get_limits()).get(group, TorrelqueLimit(None, None))
 
 

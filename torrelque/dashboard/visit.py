@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from typing import TypeVar
 
-from torrelque import Torrelque, TorrelqueServerError, TorrelqueValueError
+from torrelque import TorrelqueQueue, TorrelqueServerError, TorrelqueValueError
 from torrelque.operate import (
     Act,
     AlertView,
@@ -114,7 +114,7 @@ class Visit:
         return min(int(text), most)
 
     @property
-    def queue(self) -> Torrelque:
+    def queue(self) -> TorrelqueQueue:
         """The queue that is asked for; where there is only one, that.
 
         :raises TorrelqueValueError: there is none of this name, or none is named.

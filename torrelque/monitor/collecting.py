@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client.core import Metric
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 from torrelque.tasks.background import Background
 from torrelque.tasks.loops import is_bound
 from torrelque.worker.crossing import run_in_loop
@@ -24,7 +24,7 @@ from .reading import Reader, Snapshot
 class Collector:
     """A collector for a registry of prometheus-client; `Metrics.collector` makes it."""
 
-    def __init__(self, make: Callable[[], Sequence[Torrelque]], groups: Sequence[str], patience: float) -> None:
+    def __init__(self, make: Callable[[], Sequence[TorrelqueQueue]], groups: Sequence[str], patience: float) -> None:
         # Legend.  _make: makes the queue objects, in the event loop that they are used in.  _lock: for what is below,
         # which several threads ask for.  _background: the event loop, once it is needed.  _reader: what reads in it,
         # which only that loop touches.  _pid: the process that both are of.

@@ -9,7 +9,7 @@ import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from torrelque import Duration, Torrelque, TorrelqueError, TorrelqueTypeError, TorrelqueValueError
+from torrelque import Duration, TorrelqueError, TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import Operator, Scale
 from torrelque.operate.given import find_queues
 from torrelque.protocol import check
@@ -61,7 +61,7 @@ class Metrics:
         # None where _make makes them.  _parts: what there is in the event loop that was asked in last.  _app: what
         # answers requests, once there was one.
         self._queues = [*queues] if isinstance(queues, Iterator) else queues
-        self._given: Sequence[Torrelque] | None = None
+        self._given: Sequence[TorrelqueQueue] | None = None
         self._make: Callable[[], Any] | None = None
         if callable(queues) and not hasattr(type(queues), 'queues'):
             self._make = check.check_call(queues, 'queues')
@@ -143,11 +143,11 @@ class Metrics:
             parts = self._parts = _Parts(Reader(queues, self._groups, self._patience), self._patience)
         return parts
 
-    def _find(self, given: Any) -> Sequence[Torrelque]:
+    def _find(self, given: Any) -> Sequence[TorrelqueQueue]:
         """The queue objects, of an app those that it uses in the running event loop."""
         return check_several(find_queues(given, 'an exporter'))
 
-    def _copy(self) -> Sequence[Torrelque]:
+    def _copy(self) -> Sequence[TorrelqueQueue]:
         """Objects of the queues for another event loop."""
         if self._make is not None:
             return self._find(self._make())
@@ -187,7 +187,7 @@ class _Parts:
             await queue.aclose()
 
 
-def check_several(queues: Sequence[Torrelque]) -> Sequence[Torrelque]:
+def check_several(queues: Sequence[TorrelqueQueue]) -> Sequence[TorrelqueQueue]:
     """Refuse names of queues that would be the same as labels.
 
     :raises TorrelqueValueError: two queues have one name.

@@ -5,7 +5,7 @@ import hashlib
 import importlib.resources
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueServerError
+from torrelque import TorrelqueQueue, TorrelqueServerError
 
 
 @functools.cache
@@ -16,7 +16,7 @@ def load(name: str) -> tuple[str, str]:
     return text, hashlib.sha1(text.encode()).hexdigest()
 
 
-async def run_script(queue: Torrelque, name: str, *args: str | bytes | float) -> Any:
+async def run_script(queue: TorrelqueQueue, name: str, *args: str | bytes | float) -> Any:
     """The reply of a script.  When the reply was lost the script is sent again, so it may be carried out twice.
 
     :raises TorrelqueServerError: the server refused it.

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 
 from .asking import ask
 from .reading import instant_of, number_of, text_of
@@ -80,7 +80,7 @@ class AlertView(Value):
         )  # fmt: skip
 
 
-async def read_alerts(queue: Torrelque) -> list[AlertView]:
+async def read_alerts(queue: TorrelqueQueue) -> list[AlertView]:
     """The rules of `torrelque.monitor` that anybody has looked at in the last day, in order of their names; of what is
     not `AlertView.current`, nobody knows how it is.
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque import Torrelque, TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol import check
 
 from . import pages
@@ -53,7 +53,7 @@ def check_progress(on_progress: Callable[[Outcome], Any] | None) -> None:
 
 
 async def select(
-    queue: Torrelque, selection: Selection, payload: int, told: Callable[[int, int], Any] = lambda *_: None
+    queue: TorrelqueQueue, selection: Selection, payload: int, told: Callable[[int, int], Any] = lambda *_: None
 ) -> AsyncIterator[list[TaskView]]:
     """The tasks of a selection, as a walk finds them; of payloads up to so many bytes.
 
@@ -68,15 +68,16 @@ async def select(
             yield found
 
 
-async def server_time(queue: Torrelque) -> float:
+async def server_time(queue: TorrelqueQueue) -> float:
     """The time of the queue's server (s)."""
     seconds, fraction = await queue.command('TIME')
     return int(seconds) + int(fraction) / 1e6
 
 
 async def _scan(
-    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, payload: int, watch: Watch | None = None
-) -> AsyncGenerator[tuple[int, list[TaskView]], None]:
+    queue: TorrelqueQueue, selection: Selection, places: Sequence[str], now: float, payload: int,
+    watch: Watch | None = None
+) -> AsyncGenerator[tuple[int, list[TaskView]], None]:  # fmt: skip
     """How many tasks were looked at, and those of them that are selected, again and again."""
     matches = selection.matcher(now)
     text = selection.text is not None
@@ -90,7 +91,7 @@ async def _scan(
 
 
 async def _tasks(
-    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, room: int, watch: Watch
+    queue: TorrelqueQueue, selection: Selection, places: Sequence[str], now: float, room: int, watch: Watch
 ) -> AsyncIterator[list[TaskView]]:
     if selection.ids is not None and selection.status not in ('ready', 'orphaned'):
         ids = list(dict.fromkeys(map(str, selection.ids)))
@@ -118,7 +119,7 @@ def _finite(instant: float) -> float | None:
     return instant if math.isfinite(instant) else None
 
 
-async def _whole(queue: Torrelque, task: TaskView, room: int) -> TaskView:
+async def _whole(queue: TorrelqueQueue, task: TaskView, room: int) -> TaskView:
     """A task with its payload, where that is longer than what is read with others."""
     if task.raw is not None or task.size is None or task.size <= room:
         return task
@@ -134,7 +135,7 @@ def _without(task: TaskView, payload: int) -> TaskView:
 
 
 async def act(
-    queue: Torrelque | Sequence[Torrelque],
+    queue: TorrelqueQueue | Sequence[TorrelqueQueue],
     name: str,
     selection: Selection,
     *,
@@ -162,7 +163,7 @@ async def act(
 
     When it is cancelled, the step that is on its way is waited for, two seconds at the most, and is told of as well.
     """
-    queues = (queue,) if isinstance(queue, Torrelque) else tuple(queue)
+    queues: tuple[Any, ...] = (queue,) if isinstance(queue, Torrelque) else tuple(queue)  # type: ignore[arg-type]
     places = check_places(name, selection)
     if check.check_error(error) and name != 'bury':
         raise TorrelqueTypeError(f'an error is given to bury tasks, not to {name} them')
@@ -184,7 +185,7 @@ class _Run:
 
     def __init__(
         self,
-        queues: Sequence[Torrelque],
+        queues: Sequence[TorrelqueQueue],
         name: str,
         error: str | None,
         limit: int | None,
@@ -240,7 +241,7 @@ class _Run:
             plan.matched = self._matched
         return self._outcome(finished=not self._limit_is_reached() or given is None)
 
-    async def _start(self, queue: Torrelque, selection: Selection) -> tuple[float, float]:
+    async def _start(self, queue: TorrelqueQueue, selection: Selection) -> tuple[float, float]:
         """The server's time, and until when a task must have died to be redriven, or anything else.
 
         Else those that die again meanwhile would be brought back in a circle.  After a clock was set back there are
@@ -259,7 +260,7 @@ class _Run:
         newest = words[0] if words and isinstance(words[0], list) else words
         return now, max(now, float(newest[1]) / 1000 if newest else now)
 
-    async def _count(self, queue: Torrelque, selection: Selection, place: str, now: float, until: float) -> None:
+    async def _count(self, queue: TorrelqueQueue, selection: Selection, place: str, now: float, until: float) -> None:
         """Count all tasks of a place, or those that died in a time, without looking at each."""
         oldest, newest = selection.since(now)
         bounds = f'{oldest * 1000:.17g}', f'{min(newest, until) * 1000:.17g}'
@@ -270,7 +271,7 @@ class _Run:
         self._matched += count if self._limit is None else min(count, self._limit - self._matched)
 
     async def _go_through(
-        self, queue: Torrelque, selection: Selection, places: Sequence[str], now: float, until: float
+        self, queue: TorrelqueQueue, selection: Selection, places: Sequence[str], now: float, until: float
     ) -> None:
         if selection.older is None and until == now:
             # The walk then ends there, too.
@@ -296,7 +297,7 @@ class _Run:
             await scan.aclose()
 
     async def _act_on(
-        self, queue: Torrelque, tasks: Sequence[TaskView], selection: Selection, now: float, looked: float
+        self, queue: TorrelqueQueue, tasks: Sequence[TaskView], selection: Selection, now: float, looked: float
     ) -> None:
         """Act on some tasks, which were looked at at an instant of this clock, in portions as small as the rate wants.
         """
@@ -325,7 +326,7 @@ class _Run:
                 self._pace.sent(len(fit))
 
     async def _still_selected(
-        self, queue: Torrelque, tasks: Sequence[TaskView], selection: Selection, now: float
+        self, queue: TorrelqueQueue, tasks: Sequence[TaskView], selection: Selection, now: float
     ) -> list[TaskView]:
         """Those that are what was selected; the others are counted by why.
 
@@ -355,7 +356,7 @@ class _Run:
         # A lease that was renewed says that somebody has it after all.
         return status != 'orphaned' or fresh.renewed == task.renewed
 
-    async def _do(self, queue: Torrelque, tasks: Sequence[TaskView]) -> None:
+    async def _do(self, queue: TorrelqueQueue, tasks: Sequence[TaskView]) -> None:
         done: Done = await VERBS[self._name].call(queue, tasks, self._terms)
         self._done += done.changed
         self._counts[queue.name] += done.changed
@@ -414,7 +415,7 @@ class _Run:
         )
 
 
-async def _split(queues: Sequence[Torrelque], selection: Selection) -> list[Selection]:
+async def _split(queues: Sequence[TorrelqueQueue], selection: Selection) -> list[Selection]:
     """The selection for each queue: of ids those that it knows; the last one has those too that none knows.
 
     :raises TorrelqueValueError: several know one of the ids.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueTypeError
+from torrelque import TorrelqueQueue, TorrelqueTypeError
 
 from .asking import ask
 from .limits import read_limits, tokens_of
@@ -30,7 +30,7 @@ _KEYS: dict[str, Callable[[GroupView], Any]] = {
 }
 
 
-async def survey(queue: Torrelque, by: str, most: int, pattern: str | None) -> Groups:
+async def survey(queue: TorrelqueQueue, by: str, most: int, pattern: str | None) -> Groups:
     """The first groups by a figure; ``pattern`` has ``*``."""
     if pattern is not None and not isinstance(pattern, str):
         raise TorrelqueTypeError(f'a pattern must be a str, not {type(pattern).__name__}')
@@ -56,13 +56,13 @@ async def survey(queue: Torrelque, by: str, most: int, pattern: str | None) -> G
     return Groups(queue.name, start or 0.0, took, groups, total, tuple(sorted(broken)))
 
 
-async def read_group(queue: Torrelque, name: str) -> GroupView:
+async def read_group(queue: TorrelqueQueue, name: str) -> GroupView:
     """One group; one that has nothing is told with zeros."""
     stamp, _, _, default, words = await ask(queue, 'survey', '', '', bytes_of(name, 'a group'))
     return _view(queue, int(stamp) / 1000, default, words)
 
 
-async def read_groups(queue: Torrelque, names: Sequence[str]) -> list[GroupView]:
+async def read_groups(queue: TorrelqueQueue, names: Sequence[str]) -> list[GroupView]:
     """Some groups by their names, in one call; one that has nothing is told with zeros."""
     if not names:
         return []
@@ -93,7 +93,7 @@ def matches(name: str, pattern: str) -> bool:
     return True
 
 
-def _view(queue: Torrelque, now: float, default: bytes, words: Sequence[Any]) -> GroupView:
+def _view(queue: TorrelqueQueue, now: float, default: bytes, words: Sequence[Any]) -> GroupView:
     name, waiting, slots, head, limits, paused, probe, bucket, oldest = words
     own, others = read_limits(limits), read_limits(default)
     limit = own.concurrency or others.concurrency or math.inf

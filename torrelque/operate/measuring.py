@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol import check
 
 from . import lazily
@@ -19,7 +19,7 @@ else:
 class Measuring:
     """Answers about some queues, as `Operator` has them."""
 
-    queues: tuple[Torrelque, ...]
+    queues: tuple[TorrelqueQueue, ...]
 
     async def scale(self) -> Scale:
         """How many slots of workers have something to do, in all queues together.

@@ -12,6 +12,7 @@ from torrelque import (
     Torrelque,
     TorrelqueError,
     TorrelqueLookupError,
+    TorrelqueQueue,
     TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTypeError,
@@ -86,11 +87,11 @@ class Operator(Measuring):
     :raises TorrelqueValueError: two queues of one name.
     """
 
-    queues: tuple[Torrelque, ...]
+    queues: tuple[TorrelqueQueue, ...]
 
     def __init__(
         self,
-        queues: Torrelque | Iterable[Torrelque],
+        queues: TorrelqueQueue | Iterable[TorrelqueQueue],
         *,
         who: str | None = None,
         on_act: Callable[[Act], Any] | None = None,
@@ -521,7 +522,7 @@ class Operator(Measuring):
 
     # Parts
 
-    async def _find(self, what: str, name: str, queue: str | None, read: Callable[[Torrelque], Awaitable[T]]) -> T:
+    async def _find(self, what: str, name: str, queue: str | None, read: Callable[[TorrelqueQueue], Awaitable[T]]) -> T:
         """What the queue that is named has, or the only one that has it."""
         found: dict[str, T] = {}
         missing = None
@@ -535,7 +536,7 @@ class Operator(Measuring):
         reading.check_unique({name: [*found]}, what)
         return next(iter(found.values()))
 
-    def queue(self, name: str | None = None) -> Torrelque:
+    def queue(self, name: str | None = None) -> TorrelqueQueue:
         """The queue of a name; None where there is only one.
 
         :raises TorrelqueValueError: there is none of this name, or several and none is named.
@@ -546,11 +547,11 @@ class Operator(Measuring):
             raise TorrelqueValueError(f'there is no queue {name!r}: {names}' if name else f'name one of {names}')
         return found[0]
 
-    def _acting(self, name: str | None) -> Torrelque:
+    def _acting(self, name: str | None) -> TorrelqueQueue:
         self._all_acting()
         return self.queue(name)
 
-    def _all_acting(self) -> tuple[Torrelque, ...]:
+    def _all_acting(self) -> tuple[TorrelqueQueue, ...]:
         if self._read_only:
             raise TorrelqueError('this operator may only read')
         return self.queues
@@ -575,5 +576,5 @@ class Operator(Measuring):
                 if counts[one.name] or whole and self._number:
                     await self._record(one, name, selection.describe() or 'all', counts[one.name])
 
-    async def _record(self, queue: Torrelque, name: str, what: str, count: int = 0) -> None:
+    async def _record(self, queue: TorrelqueQueue, name: str, what: str, count: int = 0) -> None:
         await acts.write_act(queue, name, self._who, what, count, self._on_act, self._number)

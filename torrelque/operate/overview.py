@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque, TorrelqueServerError
+from torrelque import TorrelqueQueue, TorrelqueServerError
 
 from . import crew, scheduled
 from .asking import ask
@@ -93,7 +93,7 @@ class Figures(NamedTuple):
         return found
 
 
-async def read_figures(queue: Torrelque) -> Figures:
+async def read_figures(queue: TorrelqueQueue) -> Figures:
     """The figures of one queue, without hearts."""
     now, broken, beating, *rest = await ask(queue, 'overview')
     names = tuple(sorted(text_of(name) for name in broken))
@@ -101,19 +101,19 @@ async def read_figures(queue: Torrelque) -> Figures:
     return figures._replace(halted=bool(figures.halted))
 
 
-async def read_overview(queue: Torrelque) -> Overview:
+async def read_overview(queue: TorrelqueQueue) -> Overview:
     """The overview of one queue; one that the server refuses has an ``error``."""
     found, _ = await _read(queue)
     return found
 
 
-async def read_together(queues: Iterable[Torrelque]) -> Overview:
+async def read_together(queues: Iterable[TorrelqueQueue]) -> Overview:
     """Several queues as one.  A worker that serves several of them is counted once."""
     found = [await _read(queue) for queue in queues]
     return add([one for one, _ in found], [workers for _, workers in found])
 
 
-async def _read(queue: Torrelque) -> tuple[Overview, Sequence[WorkerView]]:
+async def _read(queue: TorrelqueQueue) -> tuple[Overview, Sequence[WorkerView]]:
     """The overview of one queue, and its workers."""
     workers: Sequence[WorkerView] = ()
     try:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus
+from torrelque import TorrelqueLookupError, TorrelqueQueue, TorrelqueTaskStatus
 
 from .asking import ask
 from .grouping import read_group
@@ -28,7 +28,7 @@ FOR_NAMES = 65536
 
 
 async def read_page(
-    queue: Torrelque, place: str, after: str | None, most: int, look: int, payload: int, newest_first: bool = False
+    queue: TorrelqueQueue, place: str, after: str | None, most: int, look: int, payload: int, newest_first: bool = False
 ) -> Page:
     """A page; of payloads up to so many bytes.  Places are also 'orphaned' and 'ready'.
 
@@ -60,7 +60,7 @@ async def read_page(
 
 
 async def read_tasks(
-    queue: Torrelque, ids: Sequence[str], payload: int, function: bool = True, watch: Watch | None = None
+    queue: TorrelqueQueue, ids: Sequence[str], payload: int, function: bool = True, watch: Watch | None = None
 ) -> list[TaskView]:
     """What there is of these tasks, in their order; one that the queue does not know has no status and no payload.
 
@@ -72,7 +72,7 @@ async def read_tasks(
 
 
 async def walk(
-    queue: Torrelque,
+    queue: TorrelqueQueue,
     place: str,
     payload: int = 0,
     *,
@@ -109,7 +109,7 @@ async def walk(
 
 
 async def _read(
-    queue: Torrelque, ids: Sequence[bytes], payload: int, function: bool, watch: Watch
+    queue: TorrelqueQueue, ids: Sequence[bytes], payload: int, function: bool, watch: Watch
 ) -> list[TaskView]:
     # Hearts are asked once for all of them.
     room = max(payload, FOR_NAMES) if function else payload or -1
@@ -131,8 +131,9 @@ async def _read(
 
 
 def _view(
-    queue: Torrelque, task_id: str, now: float, item: Item, keys: Sequence[str], watch: Watch, room: int, function: bool
-) -> TaskView:
+    queue: TorrelqueQueue, task_id: str, now: float, item: Item, keys: Sequence[str], watch: Watch, room: int,
+    function: bool
+) -> TaskView:  # fmt: skip
     worker = None
     if item.place == b'working':
         worker = watch.crew.holder(task_id, instant_of(item.fields['last_dequeue_time']))
@@ -156,7 +157,7 @@ def _is_orphaned(task: TaskView, watch: Watch) -> bool:
     )
 
 
-async def find_task(queues: Sequence[Torrelque], task_id: str, room: int) -> TaskView:
+async def find_task(queues: Sequence[TorrelqueQueue], task_id: str, room: int) -> TaskView:
     """A task of the one queue that knows it; of one that has ended within a flow, what that tells.
 
     :raises TorrelqueLookupError: no queue knows it.

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 import redis.asyncio
 
-from torrelque import Torrelque, TorrelqueValueError
+from torrelque import TorrelqueQueue, TorrelqueValueError
 from torrelque.protocol.keys import FIXED, OPERATORS, REGISTRY, WORKERS, make_keys
 from torrelque.worker.registry import note as note_once, registry_queue
 
@@ -22,7 +22,7 @@ PAGE = 1000
 _noted: WeakKeyDictionary[Any, dict[str, float]] = WeakKeyDictionary()
 
 
-async def note(queue: Torrelque) -> None:
+async def note(queue: TorrelqueQueue) -> None:
     """Note that a queue was seen, at most once a minute in a process.  A refusal is passed over."""
     times = _noted.setdefault(queue.client, {})
     now = time.monotonic()
@@ -62,7 +62,7 @@ async def scan(client: Any) -> AsyncIterator[Found]:
             yield Found(name, None)
 
 
-async def forget(queue: Torrelque) -> None:
+async def forget(queue: TorrelqueQueue) -> None:
     """Delete all that hearts and operators have written of a queue: records, totals, acts, its name in the registry.
 
     The hearts of workers stay, because these go on beating.

@@ -11,6 +11,7 @@ from torrelque import (
     Torrelque,
     TorrelqueError,
     TorrelqueLookupError,
+    TorrelqueQueue,
     TorrelqueSerialiser,
     TorrelqueTypeError,
     TorrelqueValueError,
@@ -88,10 +89,10 @@ class Tasks(Flowing, Scheduling):
 
     def __init__(
         self,
-        queue: Torrelque,
+        queue: TorrelqueQueue,
         *,
         keep: Duration = 600,
-        make_queue: Callable[[], Torrelque] | None = None,
+        make_queue: Callable[[], TorrelqueQueue] | None = None,
         queues: Queues = (),
         lifespan: 'Callable[[Tasks], AbstractAsyncContextManager[Any]] | None' = None,
         around_thread: Callable[[Delivery], AbstractContextManager[Any]] | None = None,
@@ -154,7 +155,7 @@ class Tasks(Flowing, Scheduling):
         address = find_url(url)
         own: dict[str, Any] = {'queue': queue} if serialiser is None else {'queue': queue, 'serialiser': serialiser}
 
-        def make_queue() -> Torrelque:
+        def make_queue() -> TorrelqueQueue:
             return Torrelque(make_client(address), **own)
 
         app = cls(
@@ -174,14 +175,14 @@ class Tasks(Flowing, Scheduling):
         return MappingProxyType(self._functions)
 
     @property
-    def queue(self) -> Torrelque:
+    def queue(self) -> TorrelqueQueue:
         """The queue object of the running event loop.
 
         :raises TorrelqueError: none runs here; synchronous code calls the queue by `call`.
         """
         return self.queue_named(self._name)
 
-    def queue_named(self, name: str) -> Torrelque:
+    def queue_named(self, name: str) -> TorrelqueQueue:
         """The queue object of the running event loop for any queue of the app's server.
 
         :raises TorrelqueError: none runs here, as for `queue`.
@@ -397,17 +398,17 @@ class Tasks(Flowing, Scheduling):
         return Serving(self, queues, steal)
 
     @property
-    def queues(self) -> tuple[Torrelque, ...]:
+    def queues(self) -> tuple[TorrelqueQueue, ...]:
         """The queues, as objects for one worker."""
         return self.serving().queues
 
     @property
-    def queues_here(self) -> tuple[Torrelque, ...]:
+    def queues_here(self) -> tuple[TorrelqueQueue, ...]:
         """The queues, as the objects that the app uses in the running event loop, and closes."""
         return tuple(map(self._loops.here().find, self._all_queues()))
 
     @property
-    def weights(self) -> dict[Torrelque, int] | None:
+    def weights(self) -> dict[TorrelqueQueue, int] | None:
         """By which the queues share a worker, if that was said."""
         return self.serving().weights
 
@@ -416,7 +417,7 @@ class Tasks(Flowing, Scheduling):
         """What a worker enters before its first task."""
         return self._served
 
-    def lend(self, name: str) -> Torrelque:
+    def lend(self, name: str) -> TorrelqueQueue:
         """A queue of the app's server, as an object for one worker."""
         return self._loops.lend(name)
 

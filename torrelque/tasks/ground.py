@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueQueue
 from torrelque.worker.crossing import run_in_loop
 
 __all__ = ['Ground', 'copy_queue']
@@ -23,7 +23,7 @@ class Ground(ABC):
     """Whether there are schedules, which fire when it is time."""
 
     @abstractmethod
-    def make(self, name: str | None, max_tasks: int | None) -> Torrelque:
+    def make(self, name: str | None, max_tasks: int | None) -> TorrelqueQueue:
         """A new queue object, which the app closes.
 
         :param name: what the app calls the queue; None is its own one.
@@ -52,8 +52,8 @@ class Ground(ABC):
 
 
 def copy_queue(
-    queue: Torrelque, max_tasks: int | None = None, name: str | None = None, client: Any = None
-) -> Torrelque:
+    queue: TorrelqueQueue, max_tasks: int | None = None, name: str | None = None, client: Any = None
+) -> TorrelqueQueue:
     """Another object of the same queue, for another event loop, or for another ``max_tasks``; or one of another queue
     on the same server, or on that of another client."""
     most = queue.max_tasks if max_tasks is None else max_tasks
@@ -64,8 +64,8 @@ def copy_queue(
 
 
 def another(
-    ground: Ground | None, queue: Torrelque, name: str | None, max_tasks: int | None = None
-) -> Torrelque:
+    ground: Ground | None, queue: TorrelqueQueue, name: str | None, max_tasks: int | None = None
+) -> TorrelqueQueue:
     """The object of another queue of an app, or of the same one for another ``max_tasks``.
 
     :param ground: what the app stands on, if that is not the server of ``queue``.

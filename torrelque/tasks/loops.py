@@ -23,6 +23,7 @@ from torrelque import (
     TorrelqueClosedError,
     TorrelqueConnectionError,
     TorrelqueError,
+    TorrelqueQueue,
     TorrelqueTypeError,
     TorrelqueValueError,
 )
@@ -47,7 +48,7 @@ class Loops:
     other threads may be busy, or come to their end, while it waits.
     """
 
-    def __init__(self, queue: Torrelque, make_queue: Callable[[], Torrelque] | None) -> None:
+    def __init__(self, queue: TorrelqueQueue, make_queue: Callable[[], TorrelqueQueue] | None) -> None:
         # Legend.  _given: the queue object that the app was given.  _make_queue: makes others, if the app was given
         # that.  _owns_clients: whether the app has made the clients of all of them, and closes them.  _lock: for what
         # is below, which several threads change.  _in_loops: what there is in each event loop. _home: the event loop
@@ -63,7 +64,7 @@ class Loops:
         self._in_loops: dict[asyncio.AbstractEventLoop, InLoop] = {}
         self._home: asyncio.AbstractEventLoop | None = None
         self._spent = False
-        self._lent: dict[str | None, Torrelque] = {}
+        self._lent: dict[str | None, TorrelqueQueue] = {}
         self._ordered: set[str] = set()
         self._background: Background | None = None
         self._pid = os.getpid()
@@ -80,7 +81,7 @@ class Loops:
         return self._given.name
 
     @property
-    def given(self) -> Torrelque:
+    def given(self) -> TorrelqueQueue:
         """The queue object that the app was given, or has made, to be looked at only."""
         return self._given
 
@@ -179,7 +180,7 @@ class Loops:
                 here = self._add(loop, self._given if self._home is loop else self._provide(first))
         return here
 
-    def lend(self, name: str | None = None) -> Torrelque:
+    def lend(self, name: str | None = None) -> TorrelqueQueue:
         """The object of a queue, None being the app's own, for a worker, whose event loop will call `begin`; until then
         each call gives the same one."""
         with self._lock:
@@ -223,7 +224,7 @@ class Loops:
                 here.adopt(str(name), other)
             return here
 
-    def _add(self, loop: asyncio.AbstractEventLoop, queue: Torrelque) -> InLoop:
+    def _add(self, loop: asyncio.AbstractEventLoop, queue: TorrelqueQueue) -> InLoop:
         if any(each.queue.client is queue.client for each in self._in_loops.values()) and is_bound(queue.client):
             raise TorrelqueError(
                 'the client of a Sentinel or of a Cluster belongs to one event loop, and the app uses it in another '
@@ -235,7 +236,7 @@ class Loops:
         here = self._in_loops[loop] = InLoop(self, self.name, self.ground, queue, own, self._owns_clients)
         return here
 
-    def _provide(self, first: bool) -> Torrelque:
+    def _provide(self, first: bool) -> TorrelqueQueue:
         """A queue object for one more loop: the given one for the first, else another."""
         given = self._given
         if first:
