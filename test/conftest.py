@@ -32,12 +32,14 @@ from support.explaining import Hire
 from support.processes import hear_signals_in_children
 from support.proxy import Proxy, open_proxy
 from support.servers import MakeServer, MissingServerError, RealServer, binary_of, free_port, selected_kinds
+from support.sharding import open_cluster, open_servers
 from support.standing import START, Either, StandingClock, open_either
 from support.topology import Cluster, Sentinel, start_cluster, start_sentinel
 from torrelque import Torrelque
 from torrelque.operate import WorkerView
 from torrelque.operate.crew import Found
 from torrelque.protocol.bounds import BOUNDS, Bounds
+from torrelque.sharded import Sharded
 from torrelque.worker.bounds import Bounds as WorkerBounds
 
 pytest_plugins = ['pytester']
@@ -400,3 +402,28 @@ async def sentinel(server_kind: str) -> AsyncIterator[Sentinel]:
     with start_sentinel(server_kind) as sentinel:
         yield sentinel
         await sentinel.aclose()
+
+
+@pytest.fixture(scope='session')
+def _other_servers(server_kind: str) -> Iterator[list[RealServer]]:
+    with RealServer(server_kind) as second, RealServer(server_kind) as third:
+        yield [second, third]
+
+
+@pytest.fixture(params=['one', *(pytest.param(kind, marks=pytest.mark.long) for kind in ('servers', 'cluster'))])
+async def sharded(request: pytest.FixtureRequest, server: RealServer) -> AsyncIterator[Sharded]:
+    """A queue of three shards: on one server, on three that know nothing of each other, in a Cluster of three."""
+    if request.param == 'cluster':
+        cluster: Cluster = request.getfixturevalue('_shared_cluster')
+        cluster.flush()
+        async with open_cluster(cluster) as queue:
+            yield queue
+    else:
+        servers = [server]
+        if request.param == 'servers':
+            servers += request.getfixturevalue('_other_servers')
+            for other in servers[1:]:
+                with other.sync_client() as client:
+                    client.flushall()
+        async with open_servers(servers, shards=3) as queue:
+            yield queue

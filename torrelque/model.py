@@ -47,7 +47,7 @@ class TorrelqueTaskId(str):
     fenced.
     """
 
-    __slots__ = ('_held_until', '_touched', 'attempt', 'group', 'probe', 'timeout', 'token')
+    __slots__ = ('_held_until', '_shard', '_touched', 'attempt', 'group', 'probe', 'timeout', 'token')
 
     attempt: int | None
     """Which hand-out of the task this is, forgiven ones included; None when it was not dequeued."""
@@ -61,6 +61,8 @@ class TorrelqueTaskId(str):
     """Until when, by `time.monotonic` of this process, the lease is known to hold; not there where it is not known."""
     _touched: bool
     """Whether this process has moved the lease's end; not there where it has not."""
+    _shard: int
+    """The number of the shard that has handed it out; there only where a `torrelque.sharded.Sharded` gave it."""
     probe: bool
     """Whether it was handed out despite a pause of its group or of the queue, to see how it goes."""
 
@@ -89,8 +91,9 @@ class TorrelqueTaskId(str):
     def __deepcopy__(self, memo: object) -> 'TorrelqueTaskId':
         return self
 
-    def __reduce__(self) -> tuple[type['TorrelqueTaskId'], tuple[str, int | None, str, str | None, float | None, bool]]:
-        return type(self), (str(self), self.attempt, self.token, self.group, self.timeout, self.probe)
+    def __reduce__(self) -> tuple[Any, ...]:
+        made = type(self), (str(self), self.attempt, self.token, self.group, self.timeout, self.probe)
+        return made if (shard := getattr(self, '_shard', None)) is None else (*made, (None, {'_shard': shard}))
 
 
 class TorrelqueAttempt(NamedTuple):

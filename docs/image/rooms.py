@@ -78,6 +78,7 @@ def floors() -> list[list[Room]]:
         ],
         [
             Room('worker/', 'has handlers called', ['worker', 'handling', 'settling', 'keeper', '…']),
+            Room('sharded/', 'many servers', ['queue', 'shards', 'dispatch', '…']),
             Room('embedded.py', 'a private server', []),
         ],
         [

@@ -47,6 +47,7 @@ def draw_and_fork():
     return fresh
 
 ids.draw = draw_and_fork
+ids.forget()
 """
 END = """
 show(2 * ids.MANY)

@@ -20,7 +20,7 @@ from model.model_taking import HOLES
 from support.bounding import bind
 from support.servers import RealServer
 from torrelque.aio.link import Link, Request
-from torrelque.protocol import scripts as lua, transition as protocol
+from torrelque.protocol import ids, scripts as lua, transition as protocol
 from torrelque.protocol.table import ROWS
 
 CLOCK = 'clock'
@@ -78,9 +78,10 @@ class Door:
     def restart(self) -> None:
         self.log.clear()
         self._ids = itertools.count()
+        ids.forget()
 
     def urandom(self, size: int) -> bytes:
-        return hashlib.sha1(b'%d' % next(self._ids)).digest()[:size]
+        return hashlib.shake_128(b'%d' % next(self._ids)).digest(size)
 
     def open(self, server: RealServer, monkeypatch: pytest.MonkeyPatch) -> None:
         load, submit = lua.load_script, Link.submit

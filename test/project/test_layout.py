@@ -90,7 +90,38 @@ def test_layer_imports_public_names_and_checks(path: Path) -> None:
         if module.partition('.')[0] != layer and module not in ('protocol.check', 'protocol.keys')
     }
     open_to_all = {'', 'embedded', 'sync', *LAYERS}
+    foreign -= PRIVATE.get(name_of(path), set())
     assert {it for it in foreign if it[0].partition('.')[0] not in open_to_all or not is_public(*it)} == set()
+
+
+PRIVATE = {'sharded.inside': {('', '_calls'), ('', '_session'), ('', '_shard'), ('codec', 'JSON')}}
+"""What a layer uses of the core that is not public, all in one module of it: attributes, and names of modules."""
+
+
+def test_what_a_layer_uses_of_the_core_that_is_private_is_in_one_module_of_it() -> None:
+    layers = {module.partition('.')[0] for module in PRIVATE}
+    found: dict[str, set[tuple[str, str]]] = {}
+    for layer in layers:
+        paths = {name_of(path): path for path in sorted((PACKAGE / layer).glob('*.py'))}
+        trees = {module: parse(path.read_text()) for module, path in paths.items()}
+        own = {
+            getattr(node, 'attr', None) or getattr(node, 'name', None)
+            for tree in trees.values() for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            or isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == 'self'
+        }  # fmt: skip
+        for module, tree in trees.items():
+            used = {
+                ('', node.attr) for node in ast.walk(tree)
+                if isinstance(node, ast.Attribute) and node.attr.startswith('_') and not node.attr.endswith('__')
+                and node.attr not in {*own, '_replace'}
+            } | {it for it in own_imports(paths[module]) if it in EXCEPTIONS}  # fmt: skip
+            if used:
+                found[module] = used
+    assert found == PRIVATE
+
+
+EXCEPTIONS = {('codec', 'JSON')}
 
 
 def circles(graph: Mapping[str, set[str]]) -> set[tuple[str, ...]]:

@@ -36,7 +36,8 @@ def bind_workers(monkeypatch: Any, **limits: Any) -> None:
 def rebind(kind: type[Bounds] | type[WorkerBounds], **limits: Any) -> None:
     """Give whatever has bounds of this kind, such as the queue objects that there are, and their parts, others."""
     for part in gc.get_objects():
-        if not type(part).__module__.startswith('torrelque.'):
+        # Of some classes of others it is no text.
+        if not str(type(part).__module__).startswith('torrelque.'):
             continue
         for name, value in [*getattr(part, '__dict__', {}).items()]:
             if isinstance(value, kind):

@@ -19,6 +19,7 @@ import torrelque
 import torrelque.sync
 from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque.protocol import ids
 
 NO_SYNC = {'aclose', 'watch', 'wait', 'schedule_sweep', 'unschedule_sweep', 'sweep_interval', 'sibling'}
 
@@ -156,7 +157,8 @@ async def dump(client: Any, prefix: str) -> dict[Any, Any]:
 
 def same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = itertools.count()
-    monkeypatch.setattr(os, 'urandom', lambda size: hashlib.sha1(b'%d' % next(numbers)).digest()[:size])
+    monkeypatch.setattr(os, 'urandom', lambda size: hashlib.shake_128(b'%d' % next(numbers)).digest(size))
+    ids.forget()
 
 
 async def tell(queue: Any, call: Any, client: redis.asyncio.Redis) -> list[Any]:

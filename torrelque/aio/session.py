@@ -69,6 +69,11 @@ class Session:
         self.hub = Hub(self._link, listening, calls, notification_channel(client, f'{calls.keys["task"]}:'))
         """Reads states for the watches."""
 
+    @property
+    def well(self) -> bool:
+        """Whether the connection for calls is up, or never was."""
+        return self._link.connected or not self._link.established
+
     def check(self) -> None:
         """Refuse a call from another event loop, and one after the queue object was closed."""
         if self.closed:

@@ -62,6 +62,10 @@ a clock of tests has moved them."""
 MONITOR = ('alerts',)
 """Names of the keys of `torrelque.monitor`: ``alerts`` has the states of the rules of a queue."""
 
+SHARDED = ('shards',)
+"""Names of the keys of `torrelque.sharded`: ``shards`` says which shards a queue has, and in each of them which it is.
+"""
+
 REGISTRY = 'torrelque:queues'
 """The only key that is not of one queue: names of queues by the time (s) when they were last seen.  It is a sorted set,
 and nothing is lost with it."""
@@ -97,4 +101,4 @@ def make_keys(queue: str) -> dict[str, str]:
 
     # A subclass of str may be formatted as something else, as a member of an enumeration is; so it is made plain.
     base = _tagged(str.__str__(queue))
-    return {name: f'{base}:{name}' for name in FIXED + PREFIXES + WORKERS + OPERATORS + CRON + MONITOR}
+    return {name: f'{base}:{name}' for name in FIXED + PREFIXES + WORKERS + OPERATORS + CRON + MONITOR + SHARDED}

@@ -1,0 +1,212 @@
+"""The map of the shards: who writes it, and who is refused before anything else is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+import torrelque
+from support.servers import MakeServer, RealServer
+from support.sharding import NAME, all_keys, open_cluster, open_one, open_servers, tags_of
+from support.topology import Cluster
+from torrelque import Torrelque
+from torrelque.sharded import Sharded
+
+pytestmark = pytest.mark.first_server
+
+
+@pytest.fixture
+async def trio(make_server: MakeServer) -> AsyncIterator[list[RealServer]]:
+    """Three servers of the test's own."""
+    yield [make_server() for _ in range(3)]
+
+
+async def test_making_a_queue_object_asks_nobody(make_server: MakeServer) -> None:
+    server = make_server()
+    server.kill()
+    async with server.client() as client:
+        queue = Sharded(client, queue=NAME, shards=3)
+        for ask in (lambda: queue.shards, lambda: queue.home, lambda: queue.keys, lambda: queue.shard_of(group='a')):
+            with pytest.raises(torrelque.Error, match=r"queue 'email': the shards are not known yet: await ready\(\)"):
+                ask()
+        await queue.aclose()
+
+
+async def test_whoever_comes_first_writes_the_map_and_a_copy_into_each_shard(
+    server: RealServer, client: redis.asyncio.Redis
+) -> None:
+    async with open_one(server, 4) as queue:
+        await queue.ready()
+        assert [shard.name for shard in queue.shards] == [f'{{email:{number}}}' for number in range(4)]
+        found = json.loads(await client.get('{email}:shards') or b'')
+        assert found == {
+            'generation': 1, 'keyed': 4, 'tags': [f'email:{number}' for number in range(4)], 'servers': 1, 'server': 0,
+        }  # fmt: skip
+        del found['server']
+        for number, shard in enumerate(queue.shards):
+            copy = json.loads(await client.get(shard.keys['shards']) or b'')
+            assert copy == {**found, 'shard': number}
+    assert len(await all_keys(client)) == 5
+
+
+async def test_shards_are_as_many_as_there_are_where_nobody_says_how_many(
+    server: RealServer, client: redis.asyncio.Redis
+) -> None:
+    async with Sharded(client, queue='other') as queue:
+        await queue.ready()
+        assert len(queue.shards) == 12
+    async with open_one(server, 5) as queue:
+        await queue.ready()
+    async with Sharded(client, queue=NAME) as queue:
+        await queue.ready()
+        assert len(queue.shards) == 5
+
+
+async def test_another_number_of_shards_is_refused_and_nothing_is_written(
+    server: RealServer, client: redis.asyncio.Redis
+) -> None:
+    async with open_one(server, 4) as queue:
+        await queue.ready()
+    before = {key: await client.get(key) for key in await all_keys(client)}
+    async with open_one(server, 6) as queue:
+        calls: list[Any] = [
+            queue.enqueue('a'), queue.enqueue('a', group='b'), queue.enqueue_many(['a']), queue.dequeue(0),
+            queue.get_queue_stats(), queue.cancel('a'), queue.set_limit(concurrency=1), queue.sweep(), queue.ready(),
+        ]  # fmt: skip
+        for error in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(error, torrelque.ValueError)
+            assert str(error) == "queue 'email': the queue has 4 shards, not 6; shards=None takes as many as there are"
+    assert {key: await client.get(key) for key in await all_keys(client)} == before
+
+
+async def test_many_that_come_first_at_once_agree(server: RealServer, client: redis.asyncio.Redis) -> None:
+    queues = [Sharded(client, queue=NAME, shards=3 + k % 2) for k in range(8)]
+    done = await asyncio.gather(*(queue.ready() for queue in queues), return_exceptions=True)
+    assert {type(error) for error in done if error is not None} == {torrelque.ValueError}
+    assert done.count(None) == 4
+    for queue in queues:
+        await queue.aclose()
+
+
+@pytest.mark.long
+async def test_a_list_in_another_order_or_with_one_missing_is_refused(trio: list[RealServer]) -> None:
+    async with open_servers(trio) as queue:
+        await queue.ready()
+        assert len(queue.shards) == 3
+        task_id = await queue.enqueue('a')
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(one.client()) for one in trio]
+        before = [await client.keys('*') for client in clients]
+        a, b, c = clients
+        wrong: list[tuple[list[Any], str]] = [
+            ([b, a, c], 'server 0 of the list, counted from 0, is server 1 of the queue'),
+            ([a, c, b], 'server 1 of the list, counted from 0, is server 2 of the queue'),
+            ([a, b], 'the queue is on 3 servers, and was given 2 servers'),
+            ([c], 'the queue is on 3 servers, and was given one server'),
+        ]
+        for given, message in wrong:
+            async with Sharded(given, queue=NAME) as queue:
+                for call in (queue.enqueue('b'), queue.enqueue('b', group='g'), queue.dequeue(0)):
+                    with pytest.raises(torrelque.ValueError, match=re.escape(message)):
+                        await call
+        assert [await client.keys('*') for client in clients] == before
+        async with Sharded(clients, queue=NAME) as queue:
+            assert (await queue.get_task_state(task_id)).status == torrelque.TaskStatus.PENDING
+
+
+@pytest.mark.long
+async def test_a_server_that_was_emptied_is_given_its_number_again(trio: list[RealServer]) -> None:
+    async with open_servers(trio) as queue:
+        await queue.ready()
+    async with trio[1].client() as client:
+        await client.flushall()
+        async with open_servers(trio) as queue:
+            await queue.ready()
+        assert json.loads(await client.get('{email}:shards') or b'')['server'] == 1
+        assert json.loads(await client.get('{email:1}:shards') or b'')['shard'] == 1
+
+
+@pytest.mark.long
+async def test_one_who_comes_while_a_server_is_away_works_with_the_others_and_proves_it_later(
+    trio: list[RealServer], bound: Any
+) -> None:
+    bound(repeat=1.0)
+    async with open_servers(trio) as queue:
+        await queue.ready()
+    async with trio[0].client() as first, trio[2].client() as third:
+        trio[1].stop()
+        async with Sharded([first, trio[1].client(), third], queue=NAME) as queue:
+            await asyncio.gather(*(queue.enqueue(k) for k in range(100)))
+            assert queue.shards[0].name == '{email:0}'
+            assert {*await queue.shards[0].client.keys('{email:1}*')} == set()
+            groups = [group for k in range(100) if queue.shard_of(group=(group := f'g{k}')) is queue.shards[1]]
+            with pytest.raises(torrelque.ConnectionError):
+                await queue.enqueue('a', group=groups[0])
+            trio[1].start()
+            # It comes back empty, and is asked for its number before it is given anything.
+            await queue.enqueue('a', group=groups[0])
+            async with trio[1].client() as second:
+                assert json.loads(await second.get('{email}:shards') or b'')['server'] == 1
+
+
+@pytest.mark.long
+async def test_a_queue_of_a_cluster_is_not_one_of_servers(cluster: Cluster) -> None:
+    async with open_cluster(cluster, 12) as queue:
+        await queue.ready()
+        assert tuple(shard.name for shard in queue.shards) == tuple(f'{{{tag}}}' for tag in tags_of(12))
+        owners = [cluster.owner_of(cluster.slot_of(shard.name)) for shard in queue.shards]
+        assert sorted(owners) == [0] * 4 + [1] * 4 + [2] * 4
+        # Any primary can tell the map.
+        for number, shard in enumerate(queue.shards):
+            copy = json.loads(await shard.command('GET', shard.keys['shards']))
+            assert copy['shard'] == number
+            assert len(copy['tags']) == 12
+
+
+async def test_what_is_no_client_or_no_list_of_them_is_refused(client: redis.asyncio.Redis) -> None:
+    class_of_cluster: Any = redis.asyncio.RedisCluster(host='127.0.0.1', port=1)
+    wrong: list[tuple[Any, type[Exception]]] = [
+        ([], torrelque.ValueError),
+        ([client, client], torrelque.ValueError),
+        ([client, class_of_cluster], torrelque.TypeError),
+        ([class_of_cluster], torrelque.TypeError),
+        ('redis://', torrelque.TypeError),
+        ([client, 'redis://'], torrelque.TypeError),
+    ]
+    for given, kind in wrong:
+        with pytest.raises(kind):
+            Sharded(given, queue=NAME)
+    values: list[dict[str, Any]] = [{'shards': 0}, {'shards': 193}, {'max_tasks': 0}, {'queue': '{a}'}, {'queue': ''}]
+    for options in values:
+        with pytest.raises(torrelque.ValueError):
+            Sharded(client, **{'queue': NAME, **options})
+    kinds: list[dict[str, Any]] = [{'shards': 1.5}, {'serialiser': 1}, {'queue': b'a'}]
+    for options in kinds:
+        with pytest.raises(torrelque.TypeError):
+            Sharded(client, **{'queue': NAME, **options})
+
+
+async def test_a_map_that_cannot_be_read_is_told(server: RealServer, client: redis.asyncio.Redis) -> None:
+    await client.set('{email}:shards', 'spoilt')
+    async with open_one(server) as queue:
+        with pytest.raises(torrelque.Error, match='the map of the shards cannot be read'):
+            await queue.enqueue('a')
+        await client.delete('{email}:shards')
+        await queue.enqueue('a')
+
+
+async def test_a_shard_is_a_queue_like_any_other(server: RealServer) -> None:
+    async with open_one(server) as queue:
+        task_id = await queue.enqueue('a')
+        shard = queue.shard_of(task_id)
+        async with Torrelque(shard.client, queue=shard.name) as own:
+            found, task = await own.dequeue(20)
+            assert (found, task) == (task_id, 'a')
+            assert await own.release(found)

@@ -1,0 +1,310 @@
+"""Which shards a queue has, what they are called, and which of them has a task: the only place that spells these.
+
+Nothing here waits or sends.  What is to be asked of servers is a generator, which the queue for coroutines and the
+synchronous one drive, each in its way.
+
+A shard is a whole queue under a tag of its own.  In a Cluster the tags are such that shard i of n lies in the i-th of n
+equal ranges of the slots.  So primaries with equal ranges, which is what all tools make, have equally many shards,
+whenever their number divides that of the shards: 12 is divided by most small ones.
+"""
+
+import itertools
+import json
+import re
+import zlib
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import redis.crc
+
+from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueTaskId, TorrelqueTypeError, TorrelqueValueError
+from torrelque.protocol.check import check_count, check_name
+from torrelque.protocol.keys import make_keys
+
+from .inside import marked
+
+SLOTS = 16384
+"""Slots of a Cluster."""
+DEFAULT = 12
+"""How many shards a queue is given where nobody says how many."""
+MOST = 192
+"""How many shards a queue has at the most: beyond that, consumers that ask in vain would be most of the load."""
+AT_HOME = 'schedule:'
+"""What the names of groups begin with that schedules have of their own; they are where the schedules are."""
+
+_NAMED = re.compile(r'[0-9a-f]{28}\.(\d{3})(?:\.|\Z)')
+"""Ids that were made here, and ids of the tasks of a flow with such an id: 28 digits of chance, and the shard."""
+
+_SHARD = re.compile(r'\{[^{}]+:(\d+)(?:\.\d+)?\}')
+"""Names of shards as queues."""
+
+Ask = tuple[int, str, tuple[str, ...]]
+"""Something to send: the number of the server (0 in a Cluster), the name of a queue there, the words of a command."""
+Asking = Generator[Sequence[Ask], list[Any], 'Opened']
+"""Yields what is to be sent, all at once, and is given the replies, or the errors that came in their stead."""
+
+
+class Shape(NamedTuple):
+    """The shards of a queue, as the map in Redis has them."""
+
+    generation: int
+    """Counts the changes of the map."""
+    keyed: int
+    """Among how many of the shards, the first ones, groups and ids of callers' own are divided."""
+    tags: tuple[str, ...]
+    """Hash tags of the shards, by their numbers."""
+    servers: int | None = None
+    """How many unrelated servers there are; shard i is on server i modulo this.  None in a Cluster."""
+    more: Mapping[str, Any] = {}
+    """What else the map has."""
+
+    def text(self, **place: int) -> str:
+        """The map as it is in Redis, and in a copy of it."""
+        known = {'generation': self.generation, 'keyed': self.keyed, 'tags': self.tags}
+        servers = {} if self.servers is None else {'servers': self.servers}
+        return json.dumps({**known, **servers, **self.more, **place})
+
+    def server_of(self, shard: int) -> int:
+        """The number of the server that has a shard."""
+        return 0 if self.servers is None else shard % self.servers
+
+
+class Opened(NamedTuple):
+    """What is known of a queue when the servers were asked."""
+
+    shape: Shape
+    away: frozenset[int]
+    """Numbers of the servers that could not be asked: whether each is the right one is not known yet."""
+
+
+# Names
+
+
+def check_queue(queue: str) -> str:
+    """The name of a queue that has shards."""
+    make_keys(queue)
+    if '{' in queue or '}' in queue:
+        raise TorrelqueValueError(f'the name of a queue with shards has no braces, which its shards have: {queue!r}')
+    return queue
+
+
+def check_shards(shards: int | None) -> int | None:
+    """How many shards there are to be; None is as many as there are."""
+    if shards is not None and check_count(shards, 'shards') > MOST:
+        raise TorrelqueValueError(f'shards must be at most {MOST}, not {shards}')
+    return shards
+
+
+def queue_of(tag: str) -> str:
+    """What the queue is called that is the shard of a tag."""
+    return f'{{{tag}}}'
+
+
+def suffix_of(shard: int) -> str:
+    """What the ids end with that are made for a shard."""
+    return f'.{shard:03}'
+
+
+def number_in(queue: str) -> int | None:
+    """The number of a shard, by what it is called as a queue; None where that is no shard."""
+    found = _SHARD.fullmatch(queue) if isinstance(queue, str) else None
+    return int(found[1]) if found else None
+
+
+def slot_of(tag: str) -> int:
+    """The slot of a tag."""
+    return redis.crc.key_slot(tag.encode())
+
+
+def spread_tags(queue: str, count: int, old: Sequence[str] = ()) -> tuple[str, ...]:
+    """Tags for so many shards, each in a range of its own; the old ones stay the first."""
+    taken = {slot_of(tag) * count // SLOTS for tag in old}
+    free = [place for place in range(count) if place not in taken]
+    tags = [*old]
+    for number, place in zip(range(len(old), count), free, strict=True):
+        tags.append(next(tag for tag in _tries(queue, number) if slot_of(tag) * count // SLOTS == place))
+    return tuple(tags)
+
+
+def _tries(queue: str, number: int) -> Generator[str, None, None]:
+    yield f'{queue}:{number}'
+    for k in itertools.count(1):
+        yield f'{queue}:{number}.{k}'
+
+
+# Where a task is
+
+
+def named_in(task_id: str, count: int) -> int | None:
+    """The shard that an id names, if it names one."""
+    found = _NAMED.match(task_id)
+    return int(found[1]) if found and int(found[1]) < count else None
+
+
+def keyed_by(word: str, keyed: int) -> int:
+    """The shard of a group, or of an id of a caller's own.  CRC32 is in every language."""
+    return zlib.crc32(word.encode()) % keyed
+
+
+def of_group(group: str, keyed: int) -> int:
+    """The shard of a group."""
+    return 0 if check_name(group, 'a group').startswith(AT_HOME) else keyed_by(group, keyed)
+
+
+def of_id(task_id: str, shape: Shape) -> tuple[int, bool]:
+    """The shard of a task, as far as its id tells, and whether it is certainly that one: an id of a caller's own may
+    have been enqueued with a group, and then it is where that is."""
+    if isinstance(task_id, TorrelqueTaskId):
+        shard = marked(task_id)
+        if shard is not None and shard < len(shape.tags):
+            return shard, True
+        if task_id.group is not None:
+            return of_group(task_id.group, shape.keyed), True
+    named = named_in(check_name(task_id, 'a task id'), len(shape.tags))
+    return (keyed_by(task_id, shape.keyed), False) if named is None else (named, True)
+
+
+# The map
+
+
+def key_of(queue: str) -> str:
+    """The key of the map of a queue, or of the copy in a shard."""
+    return make_keys(queue)['shards']
+
+
+def read_shape(text: Any, queue: str) -> tuple[Shape, Mapping[str, Any]]:
+    """The map, and what a copy of it says of its place."""
+    try:
+        found = json.loads(text)
+        known = {name: found.pop(name) for name in ('generation', 'keyed', 'tags')}
+        servers = found.pop('servers', None)
+        place = {name: found.pop(name) for name in ('server', 'shard') if name in found}
+        shape = Shape(int(known['generation']), int(known['keyed']), tuple(known['tags']), servers, found)
+        if not 0 < shape.keyed <= len(shape.tags) or not all(isinstance(tag, str) for tag in shape.tags):
+            raise ValueError(shape)
+    except (ValueError, TypeError, LookupError, AttributeError) as exc:
+        raise _of(queue, TorrelqueError(f'the map of the shards cannot be read: {text!r:.200}')) from exc
+    return shape, place
+
+
+def open_cluster(queue: str, shards: int | None, default: int) -> Asking:
+    """Read the map of a queue in a Cluster, or write it where there is none."""
+    key = key_of(queue)
+    [text] = yield [(0, queue, ('GET', key))]
+    if isinstance(text, TorrelqueConnectionError):
+        # The primary that has the map is away: any other can tell it.
+        tags = spread_tags(queue, shards or default)
+        copies = yield [(0, queue_of(tag), ('GET', key_of(queue_of(tag)))) for tag in tags]
+        text = next((copy for copy in copies if isinstance(copy, bytes)), text)
+    if text is None:
+        made = Shape(1, shards or default, spread_tags(queue, shards or default))
+        yield from _send((0, queue, ('SET', key, made.text(), 'NX')))
+        [text] = yield from _send((0, queue, ('GET', key)))
+        shape, _ = read_shape(text, queue)
+        if shape == made:
+            yield from _send(*_copies(shape))
+    if isinstance(text, BaseException):
+        raise text
+    shape, _ = read_shape(text, queue)
+    _check(queue, shape, shards, None)
+    return Opened(shape, frozenset())
+
+
+def open_servers(queue: str, servers: int, shards: int | None, default: int) -> Asking:
+    """Read the map of a queue on unrelated servers, of which each has it with its own number; or write it."""
+    key = key_of(queue)
+    texts = yield [(server, queue, ('GET', key)) for server in range(servers)]
+    away = {server for server, text in enumerate(texts) if isinstance(text, TorrelqueConnectionError)}
+    for server, text in enumerate(texts):
+        if isinstance(text, BaseException) and (server not in away or len(away) == servers):
+            raise text
+    found = {server: text for server, text in enumerate(texts) if isinstance(text, bytes)}
+    created = not found
+    if created:
+        if away:
+            # Nobody who is there knows the queue; one who is away may.
+            raise texts[min(away)]
+        tags = tuple(f'{queue}:{number}' for number in range(shards or default))
+        # The first server decides whose map it is, if several come at the same time.
+        made = Shape(1, len(tags), tags, servers)
+        yield from _send((0, queue, ('SET', key, made.text(server=0), 'NX')))
+        [found[0]] = yield from _send((0, queue, ('GET', key)))
+    shape = _newest(queue, servers, shards, found)
+    fresh = [server for server in range(servers) if server not in found and server not in away]
+    if fresh:
+        # They are new, or were emptied.
+        yield from _send(*((server, queue, ('SET', key, shape.text(server=server), 'NX')) for server in fresh))
+        texts = yield from _send(*((server, queue, ('GET', key)) for server in fresh))
+        shape = _newest(queue, servers, shards, {**found, **dict(zip(fresh, texts, strict=True))})
+    if created or fresh:
+        yield from _send(*(ask for ask in _copies(shape) if created or ask[0] in fresh))
+    return Opened(shape, frozenset(away))
+
+
+def prove_server(queue: str, server: int, shape: Shape) -> Generator[Sequence[Ask], list[Any], None]:
+    """Look whether a server that was away is the one that it is to be."""
+    key = key_of(queue)
+    [text] = yield from _send((server, queue, ('GET', key)))
+    if text is None:
+        yield from _send((server, queue, ('SET', key, shape.text(server=server), 'NX')))
+        [text] = yield from _send((server, queue, ('GET', key)))
+        yield from _send(*(ask for ask in _copies(shape) if ask[0] == server))
+    _newest(queue, shape.servers or 0, None, {server: text})
+
+
+def _send(*asked: Ask) -> Generator[Sequence[Ask], list[Any], list[Any]]:
+    replies = yield asked
+    for reply in replies:
+        if isinstance(reply, BaseException):
+            raise reply
+    return replies
+
+
+def _copies(shape: Shape) -> list[Ask]:
+    """The copies of the map, one in each shard with its number, so that any server that lives can tell it."""
+    return [
+        (shape.server_of(shard), queue_of(tag), ('SET', key_of(queue_of(tag)), shape.text(shard=shard), 'NX'))
+        for shard, tag in enumerate(shape.tags)
+    ]
+
+
+def _newest(queue: str, servers: int, shards: int | None, found: Mapping[int, Any]) -> Shape:
+    """The map of the highest generation, where each server is the one that its own says."""
+    shapes = {server: read_shape(text, queue) for server, text in sorted(found.items())}
+    for server, (shape, place) in shapes.items():
+        _check(queue, shape, shards, servers)
+        if place.get('server') != server:
+            raise _of(queue, TorrelqueValueError(
+                f'server {server} of the list, counted from 0, is server {place.get("server")} of the queue: give its '
+                f'{servers} servers in their order'
+            ))  # fmt: skip
+    return max((shape for shape, _ in shapes.values()), key=lambda shape: shape.generation)
+
+
+def _check(queue: str, shape: Shape, shards: int | None, servers: int | None) -> None:
+    if shape.servers != servers:
+        is_on, given = _told(shape.servers), _told(servers)
+        raise _of(queue, TorrelqueValueError(f'the queue is on {is_on}, and was given {given}'))
+    if shards is not None and shards != len(shape.tags):
+        raise _of(queue, TorrelqueValueError(
+            f'the queue has {len(shape.tags)} shards, not {shards}; shards=None takes as many as there are'
+        ))  # fmt: skip
+
+
+def _told(servers: int | None) -> str:
+    return 'a Cluster' if servers is None else 'one server' if servers == 1 else f'{servers} servers'
+
+
+def _of(queue: str, error: Any) -> Any:
+    error.queue = queue
+    return error
+
+
+def check_clients(clients: Sequence[object], cluster: type) -> None:
+    """Refuse clients that cannot be those of unrelated servers."""
+    if not clients:
+        raise TorrelqueValueError('a queue with shards needs a client, or a list of some')
+    if any(isinstance(client, cluster) for client in clients):
+        raise TorrelqueTypeError('a list is of clients of single servers; the client of a Cluster is given alone')
+    if len({id(client) for client in clients}) < len(clients):
+        raise TorrelqueValueError('the list has a client twice; say by shards= how many shards there are')
