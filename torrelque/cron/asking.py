@@ -79,7 +79,9 @@ async def read_times(queue: TorrelqueQueue, name: str) -> list[float]:
 
     :raises TorrelqueConnectionError: no reply came for some ten seconds.
     """
-    found = await queue.command('LRANGE', f'{queue.keys["times"]}:{name}', 0, -1)
+    await queue.ready()
+    home = queue.home
+    found = await home.command('LRANGE', f'{home.keys["times"]}:{name}', 0, -1)
     return [int(instant) / 1000 if instant.isdigit() else 0.0 for instant in found]
 
 
@@ -91,5 +93,7 @@ def _load(name: str) -> str:
 
 async def _run(queue: TorrelqueQueue, name: str, *args: str | bytes | float) -> Any:
     # These are short, and sent once in a while: they need no digest.
-    keys = queue.keys['pending'].encode(), queue.keys['never'].encode()
-    return await queue.command('EVAL', _load(name), 2, *keys, *args)
+    await queue.ready()
+    home = queue.home
+    keys = home.keys['pending'].encode(), home.keys['never'].encode()
+    return await home.command('EVAL', _load(name), 2, *keys, *args)

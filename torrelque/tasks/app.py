@@ -8,7 +8,6 @@ from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from torrelque import (
     Duration,
-    Torrelque,
     TorrelqueError,
     TorrelqueLookupError,
     TorrelqueQueue,
@@ -35,6 +34,7 @@ from .context import Context, check_contexts
 from .definition import Definition
 from .flowing import Flowing, job_of_layer
 from .function import Enqueuer, FifoDecorator, FifoFunction, Function, TaskDecorator
+from .ground import new_queue
 from .handle import Handle
 from .loops import Loops, called, running_loop
 from .options import Group, Options, Priority
@@ -102,8 +102,8 @@ class Tasks(Flowing, Scheduling):
         revision: int | None = None,
         context: Context | Sequence[Context] | None = None,
     ) -> None:
-        if not isinstance(queue, Torrelque):
-            raise TorrelqueTypeError(f'an app needs a torrelque.Torrelque, not {type(queue).__name__}')
+        if not isinstance(queue, TorrelqueQueue):
+            raise TorrelqueTypeError(f'an app needs a queue of torrelque, not {type(queue).__name__}')
         if keep is None:
             raise TorrelqueTypeError('keep must be a number of seconds, not NoneType; 0 keeps nothing')
         if lifespan is not None:
@@ -130,6 +130,7 @@ class Tasks(Flowing, Scheduling):
         url: str | None = None,
         *,
         queue: str = 'default',
+        shards: int | None = None,
         serialiser: TorrelqueSerialiser | None = None,
         keep: Duration = 600,
         queues: Queues = (),
@@ -147,6 +148,8 @@ class Tasks(Flowing, Scheduling):
             SERVICE``, ``redis+cluster://HOST:PORT,…``; by default that of ``TORRELQUE_URL`` or ``REDIS_URL``, read now,
             or else ``redis://localhost``.
         :param queue: the name of the app's own queue.
+        :param shards: of how many shards its queues are, which may be on as many primaries of a Cluster: each is a
+            `torrelque.sharded.Sharded`.  None has each in one place of one server.
         :param serialiser: as in `torrelque.Torrelque`.
         :raises TorrelqueValueError: the address cannot be meant.  Nothing is connected yet.
 
@@ -156,7 +159,7 @@ class Tasks(Flowing, Scheduling):
         own: dict[str, Any] = {'queue': queue} if serialiser is None else {'queue': queue, 'serialiser': serialiser}
 
         def make_queue() -> TorrelqueQueue:
-            return Torrelque(make_client(address), **own)
+            return new_queue(make_client(address), shards, **own)
 
         app = cls(
             make_queue(), make_queue=make_queue, keep=keep, queues=queues, lifespan=lifespan,
@@ -541,7 +544,6 @@ def _check_running(timeout: Duration | None, run_in: str | None) -> None:
         check_seconds(timeout, 'timeout', least=MIN_SECONDS, positive=True)
     if run_in is not None:
         check_run_in(run_in)
-
 
 
 def _any(*args: Any, **kwargs: Any) -> None:

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import AsyncGenerator
 
 from torrelque import TorrelqueQueue
+from torrelque.worker.places import clients_of
 
 from .address import close_client
 from .background import PATIENCE
@@ -129,5 +130,5 @@ class InLoop:
             for queue in queues:
                 await queue.aclose()
             if self._owns_client:
-                for client in {id(queue.client): queue.client for queue in queues}.values():
+                for client in {client: None for queue in queues for client in clients_of(queue)}:
                     await close_client(client)

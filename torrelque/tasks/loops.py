@@ -19,7 +19,6 @@ import redis.asyncio
 import redis.asyncio.sentinel
 
 from torrelque import (
-    Torrelque,
     TorrelqueClosedError,
     TorrelqueConnectionError,
     TorrelqueError,
@@ -28,6 +27,7 @@ from torrelque import (
     TorrelqueValueError,
 )
 from torrelque.worker.crossing import ENDED, close_coroutine, run_in_loop
+from torrelque.worker.places import clients_of, is_one
 
 from .address import is_same_server
 from .background import CLOSING, PATIENCE, Background, is_background
@@ -96,7 +96,8 @@ class Loops:
         """Whether the queues of another app are on the same server, as far as can be told without asking it."""
         if self.ground is not None or other.ground is not None:
             return self.ground is not None and other.ground is not None and self.ground.server is other.ground.server
-        return is_same_server(self._given.client, other.given.client)
+        own, others = clients_of(self._given), clients_of(other.given)
+        return len(own) == len(others) and all(map(is_same_server, own, others))
 
     # Another ground
 
@@ -225,7 +226,8 @@ class Loops:
             return here
 
     def _add(self, loop: asyncio.AbstractEventLoop, queue: TorrelqueQueue) -> InLoop:
-        if any(each.queue.client is queue.client for each in self._in_loops.values()) and is_bound(queue.client):
+        bound = {*filter(is_bound, clients_of(queue))}
+        if bound and any(bound.intersection(clients_of(each.queue)) for each in self._in_loops.values()):
             raise TorrelqueError(
                 'the client of a Sentinel or of a Cluster belongs to one event loop, and the app uses it in another '
                 'already (synchronous calls have a loop of their own); give the app a make_queue'
@@ -246,9 +248,9 @@ class Loops:
         if self._make_queue is None:
             return copy_queue(given)
         queue = self._make_queue()
-        if not isinstance(queue, Torrelque):
-            raise TorrelqueTypeError(f'make_queue must make a torrelque.Torrelque, not {type(queue).__name__}')
-        if queue is given or queue.name != given.name:
+        if not isinstance(queue, TorrelqueQueue):
+            raise TorrelqueTypeError(f'make_queue must make a queue of torrelque, not {type(queue).__name__}')
+        if queue is given or queue.name != given.name or is_one(queue) != is_one(given):
             raise TorrelqueValueError(f'make_queue must make another object of the queue {given.name!r}, not {queue!r}')
         return queue
 

@@ -4,6 +4,7 @@ import weakref
 from typing import Any
 
 from torrelque import TorrelqueQueue
+from torrelque.worker.places import clients_of
 
 from . import words
 
@@ -47,9 +48,12 @@ class Places:
 
 
 def server_of(queue: TorrelqueQueue) -> Attributes:
-    """Address and port of the server of a queue, as far as its client has one: a Cluster and a Sentinel have several.
+    """Address and port of the server of a queue, as far as its client has one: a Cluster and a Sentinel have
+    several, and so may a queue with shards.
     """
-    given = getattr(getattr(queue.client, 'connection_pool', None), 'connection_kwargs', {})
+    if len(clients := clients_of(queue)) > 1:
+        return {}
+    given = getattr(getattr(clients[0], 'connection_pool', None), 'connection_kwargs', {})
     if path := given.get('path'):
         return {words.ADDRESS: path}
     if host := given.get('host'):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from torrelque import (
     Duration,
-    Torrelque,
     TorrelqueError,
     TorrelqueLookupError,
     TorrelqueQueue,
@@ -147,10 +146,8 @@ async def _finish(run: Callable[[], Awaitable[object]], deadline: float) -> bool
 
 
 def _checked(queues: TorrelqueQueue | Iterable[TorrelqueQueue]) -> list[TorrelqueQueue]:
-    served: list[Any] = (
-        [queues] if isinstance(queues, Torrelque) else list(queues) if isinstance(queues, Iterable) else []
-    )
-    if not served or not all(isinstance(queue, Torrelque) for queue in served):
+    served = [queues] if isinstance(queues, TorrelqueQueue) else list(queues) if isinstance(queues, Iterable) else []
+    if not served or not all(isinstance(queue, TorrelqueQueue) for queue in served):
         raise TorrelqueTypeError('a queue, or several, must be named that are to be idle')
     return served
 
@@ -178,10 +175,17 @@ async def _left_by(queues: Sequence[TorrelqueQueue], why: str) -> NotIdleError:
     return NotIdleError('\n'.join([f'tasks are left: {why}', *lines]), left)
 
 
+async def _fields_of(queue: TorrelqueQueue) -> AsyncIterator[Any]:
+    await queue.ready()
+    for shard in queue.shards:
+        async for field in shard.client.hscan_iter(shard.keys['tasks'], count=SHOWN):
+            yield field
+
+
 async def _tasks_of(queue: TorrelqueQueue) -> AsyncIterator[str]:
     """What is known of some tasks of a queue, a line for each."""
     shown = 0
-    async for field in queue.client.hscan_iter(queue.keys['tasks'], count=SHOWN):
+    async for field in _fields_of(queue):
         task_id = field[0].decode(errors='replace') if isinstance(field[0], bytes) else field[0]
         try:
             state = await queue.get_task_state(task_id)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueError, TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol.check import check_name
 from torrelque.tasks import Tasks
 from torrelque.tasks.ground import Ground, copy_queue
@@ -26,7 +26,7 @@ class _QueueGround(Ground):
 
     def make(self, name: str | None, max_tasks: int | None) -> TorrelqueQueue:
         there = self.name_of(self._like.name if name is None else name)
-        return copy_queue(self._like, max_tasks, there, self._queue.client)
+        return copy_queue(self._like, max_tasks, there, self._queue)
 
     def name_of(self, name: str) -> str:
         return self._queue.name if name == self._main else f'{self._queue.name}.{name}'
@@ -136,11 +136,11 @@ def using(app: Tasks | Sequence[Tasks], queue: TorrelqueQueue) -> Using:
     block is left; a ``with`` in an event loop closes in the next turns of the loop.  Blocks may be in one another, and
     are left from within.  The queue object itself stays the caller's.
     """
-    if not isinstance(queue, Torrelque):
+    if not isinstance(queue, TorrelqueQueue):
         what = ''
         if type(queue).__module__.startswith('torrelque.sync'):
             what = '; an app has event loops of its own, also in synchronous tests'
-        raise TorrelqueTypeError(f'queue must be a torrelque.Torrelque, not {type(queue)!r}{what}')
+        raise TorrelqueTypeError(f'queue must be a queue of torrelque, not {type(queue)!r}{what}')
     return Using(checked_apps(app), queue)
 
 
