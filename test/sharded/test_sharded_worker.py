@@ -181,7 +181,7 @@ async def test_a_worker_is_seen_in_the_home_shard_and_counts_all(sharded: Sharde
     async def handle(delivery: Delivery) -> None:
         await release.wait()
 
-    async with Worker(sharded, handle, concurrency=60, heartbeat=0.1, name='one') as worker:
+    async with Worker(sharded, handle, concurrency=60, heartbeat=1, name='one') as worker:
         while not (found := await get_workers(sharded)) or found[0].busy < 60:
             await asyncio.sleep(0.01)
         [health] = found
@@ -202,7 +202,7 @@ async def test_the_sample_of_sizes_is_one_of_all_shards(sharded: Sharded) -> Non
         for k in range(shard + 1):
             await sharded.enqueue(k, delay=1000, group=group_of(shard, 3, f'g{k}'))
     sampled = asyncio.Event()
-    worker = Worker(sharded, lambda delivery: None, heartbeat=0.1, run_in='thread')
+    worker = Worker(sharded, lambda delivery: None, heartbeat=1, run_in='thread')
     worker.on_sample = lambda queue: sampled.set()
     async with worker:
         await asyncio.wait_for(sampled.wait(), 20)

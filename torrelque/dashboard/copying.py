@@ -65,7 +65,9 @@ async def enqueue_bytes(queue: TorrelqueQueue, payload: bytes, like: TaskView, t
     :raises TorrelqueDuplicateError: the queue knows the id.
     :raises TorrelqueFullError: the queue is full.
     """
-    async with Torrelque(queue.client, queue=queue.name, serialiser=BYTES, max_tasks=queue.max_tasks) as other:
+    await queue.ready()
+    shard = queue.shard_of(None if like.group is not None else task_id, like.group)
+    async with Torrelque(shard.client, queue=shard.name, serialiser=BYTES, max_tasks=shard.max_tasks) as other:
         return await other.enqueue(
             payload, task_id=task_id, group=like.group, priority=like.priority, max_attempts=like.max_attempts,
             task_timeout=None if like.timeout is None or like.timeout < LEASE else like.timeout,

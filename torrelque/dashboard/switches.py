@@ -5,6 +5,7 @@ from typing import Any
 
 from torrelque import TorrelqueLimit, TorrelqueLookupError, TorrelqueQueue, TorrelqueValueError
 from torrelque.operate import Operator, ScheduleView
+from torrelque.operate.parts import home_of, part_of
 
 from .asking import Ask, Do, Kind, group_of, named_queue
 from .doing import Doing
@@ -19,7 +20,8 @@ from .wording import age, duration, number, rate
 async def is_paused(queue: TorrelqueQueue, group: str | None) -> bool:
     """Whether a group, or a queue, is paused by its own name."""
     name = (group or '').encode('utf-8', 'surrogateescape')
-    return bool(await queue.command('SISMEMBER', queue.keys['paused'].encode(), name))
+    part = await (home_of(queue) if group is None else part_of(queue, group=group))
+    return bool(await part.command('SISMEMBER', part.keys['paused'].encode(), name))
 
 
 async def ask_pause(kind: Kind, visit: Visit) -> Ask:

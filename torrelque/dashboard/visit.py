@@ -27,6 +27,7 @@ from torrelque.operate import (
     WorkerView,
     read_alerts,
 )
+from torrelque.operate.parts import home_of
 from torrelque.operate.records import read_functions
 
 from .access import Visitor
@@ -233,7 +234,8 @@ class Visit:
 
         async def read() -> list[FunctionView]:
             span = LENGTHS[length]
-            return await read_functions(queue, span, await self.records(name, length) if span <= MINUTES else None)
+            records = await self.records(name, length) if span <= MINUTES else None
+            return await read_functions(await home_of(queue), span, records)
 
         # The longer the time is, the less a moment changes of it, and the longer it takes to read it.
         age = RECORDS if length == '1h' else 6 * RECORDS

@@ -16,6 +16,7 @@ from torrelque import TorrelqueQueue
 from torrelque.tasks.background import Background
 from torrelque.tasks.loops import is_bound
 from torrelque.worker.crossing import run_in_loop
+from torrelque.worker.places import clients_of
 
 from .exposing import describe, families
 from .reading import Reader, Snapshot
@@ -78,9 +79,9 @@ class Collector:
             await reader.aclose()
             for queue in reader.queues:
                 await queue.aclose()
-                if is_bound(queue.client):
+                for client in filter(is_bound, clients_of(queue)):
                     # The client of a Sentinel or of a Cluster belongs to one event loop, so it was made for this one.
-                    await queue.client.aclose()
+                    await client.aclose()
 
     def renew_lock(self) -> None:
         """In a forked child: another thread of the parent may have held the lock, and is not here to let it go."""

@@ -15,6 +15,7 @@ from torrelque.operate.given import find_queues
 from torrelque.protocol import check
 from torrelque.tasks.ground import copy_queue
 from torrelque.tasks.loops import is_bound
+from torrelque.worker.places import clients_of
 
 if importlib.util.find_spec('prometheus_client') is None:
     raise TorrelqueError(
@@ -119,7 +120,7 @@ class Metrics:
         :raises TorrelqueError: a client of a Sentinel or of a Cluster belongs to one event loop; give a function.
         """
         if self._make is None:
-            bound = [queue.name for queue in self._given or () if is_bound(queue.client)]
+            bound = [queue.name for queue in self._given or () if any(map(is_bound, clients_of(queue)))]
             if bound:
                 raise TorrelqueError(
                     f'queue {bound[0]!r}: the client of a Sentinel or of a Cluster belongs to one event loop, and a '

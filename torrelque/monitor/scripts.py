@@ -6,6 +6,7 @@ import importlib.resources
 from typing import Any
 
 from torrelque import TorrelqueQueue, TorrelqueServerError
+from torrelque.operate.parts import home_of
 
 
 @functools.cache
@@ -23,6 +24,7 @@ async def run_script(queue: TorrelqueQueue, name: str, *args: str | bytes | floa
     :raises TorrelqueConnectionError: no reply came for some ten seconds.
     """
     text, digest = load(name)
+    queue = await home_of(queue)
     rest = [2, queue.keys['pending'].encode(), queue.keys['never'].encode(), *args]
     try:
         return await queue.command('EVALSHA', digest, *rest)

@@ -10,6 +10,7 @@ from typing import Any
 from torrelque import TorrelqueQueue
 
 from .asking import ask
+from .parts import home_of
 from .reading import instant_of, number_of, text_of
 from .values import Value
 
@@ -86,7 +87,7 @@ async def read_alerts(queue: TorrelqueQueue) -> list[AlertView]:
 
     :raises TorrelqueServerError: the server refused it.
     """
-    now, flat = await ask(queue, 'alerts')
+    now, flat = await ask(await home_of(queue), 'alerts')
     found: dict[str, AlertView] = {}
     for field, state in zip(flat[::2], flat[1::2], strict=True):
         name = text_of(field.rpartition(b':')[0])

@@ -13,12 +13,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from torrelque import Torrelque, TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol import check
 
 from . import pages
 from .hearts import Watch
 from .pace import Pace
+from .parts import place_of
 from .plan import Plan
 from .reading import check_unique
 from .selection import Selection, check_selection, exact_name
@@ -163,7 +164,7 @@ async def act(
 
     When it is cancelled, the step that is on its way is waited for, two seconds at the most, and is told of as well.
     """
-    queues: tuple[Any, ...] = (queue,) if isinstance(queue, Torrelque) else tuple(queue)  # type: ignore[arg-type]
+    queues = tuple([queue] if isinstance(queue, TorrelqueQueue) else queue)
     places = check_places(name, selection)
     if check.check_error(error) and name != 'bury':
         raise TorrelqueTypeError(f'an error is given to bury tasks, not to {name} them')
@@ -174,7 +175,7 @@ async def act(
     check_progress(on_progress)
     if plan is not None and not isinstance(plan, Plan):
         raise TorrelqueTypeError(f'a plan is a Plan that a dry run was given, not {plan!r}')
-    if plan is not None and not dry_run and (missing := {one.name for one in queues} - {*plan.begun}):
+    if plan is not None and not dry_run and (missing := [one.name for one in queues if plan.began(one.name, place_of(one)) is None]):
         raise TorrelqueValueError(f'the plan is none of queue {min(missing)!r}: no dry run was given it')
     run = _Run(queues, name, error, limit, Pace(rate, paced), dry_run, on_progress, counts, plan)
     return await run.carry_out(selection, places)
@@ -227,7 +228,7 @@ class _Run:
         # All begin at the same moment: what dies meanwhile in the last queue is not brought back either.
         starts = [await self._start(queue, selection) for queue in self._queues]
         if plan is not None and plan.ids is not None and not self._dry_run:
-            parts = [replace(selection, ids=plan.ids.get(queue.name, ())) for queue in self._queues]
+            parts = [replace(selection, ids=plan.ids.get(place_of(queue), ())) for queue in self._queues]
         else:
             parts = await _split(self._queues, selection)
         for queue, (now, until), its in zip(self._queues, starts, parts, strict=True):
@@ -248,11 +249,11 @@ class _Run:
         tasks that have died in its future; they are dead as well.
         """
         if self._plan is not None and not self._dry_run:
-            now = self._plan.begun[queue.name]
+            now = self._plan.began(queue.name, place_of(queue)) or 0.0
         else:
             now = await server_time(queue)
         if self._plan is not None and self._dry_run:
-            self._plan.begun[queue.name] = now
+            self._plan.note(queue.name, place_of(queue), now)
         if self._name != 'redrive' or selection.ids is not None:
             return now, math.inf
         words = await queue.command('ZREVRANGE', queue.keys['dead'], 0, 0, 'WITHSCORES')
@@ -316,7 +317,7 @@ class _Run:
                     fit.append(task)
             self._matched += len(some)
             if self._dry_run and self._plan is not None:
-                self._plan.add(queue.name, some)
+                self._plan.add(place_of(queue), some)
             if fit and not self._dry_run:
                 await self._sleep(self._pace.due())
                 if time.monotonic() - looked > FRESH:
@@ -404,7 +405,7 @@ class _Run:
     def _outcome(self, *, finished: bool = False) -> Outcome:
         return Outcome(
             act=self._name,
-            queue=', '.join(queue.name for queue in self._queues),
+            queue=', '.join(dict.fromkeys(queue.name for queue in self._queues)),
             seen=self._seen,
             matched=self._matched,
             done=self._done,
@@ -429,11 +430,11 @@ async def _split(queues: Sequence[TorrelqueQueue], selection: Selection) -> list
             some, nobody = ids[start : start + CALL], Watch(queue, silent=True)
             for task in await pages.read_tasks(queue, some, 0, function=False, watch=nobody):
                 if task.status is not None or task.broken:
-                    known[task.id].append(queue.name)
+                    known[task.id].append(place_of(queue))
     check_unique(known)
-    last = queues[-1].name
+    last = place_of(queues[-1])
     return [
-        replace(selection, ids=[one for one in ids if (known[one] or [last]) == [queue.name]]) for queue in queues
+        replace(selection, ids=[one for one in ids if (known[one] or [last]) == [place_of(queue)]]) for queue in queues
     ]
 
 

@@ -71,7 +71,9 @@ async def _read(
     found: dict[bytes, tuple[WorkerView, bytes | None]] = {}
     passed = whole = 0
     while True:
-        now, count, ready, paused, *hearts = await ask(queue, 'crew', passed, page, which, most - whole, *texts)
+        now, count, ready, paused, *hearts = await ask(
+            queue.home, 'crew', passed, page, which, most - whole, *texts
+        )
         passed += count
         for name, score, kind, *fields in hearts:
             more = fields[-1] if fields else None

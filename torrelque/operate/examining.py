@@ -180,6 +180,9 @@ async def _schedules(queue: TorrelqueQueue, figures: Figures) -> AsyncIterator[N
 
 
 async def _hearts(queue: TorrelqueQueue, figures: Figures) -> AsyncIterator[Note]:
+    if queue.home is not queue:
+        # The hearts are in another shard, and told there.
+        return
     if not figures.beating:
         yield Note('note', 'workers', 'no worker has a heartbeat: who works, and how fast, is not known')
         return

@@ -48,11 +48,11 @@ async def survey(queue: TorrelqueQueue, by: str, most: int, pattern: str | None)
             if pattern is None or matches(view.name, pattern):
                 kept[view.name] = view
         if len(kept) > 2 * most + 10 * PART:
-            kept = {view.name: view for view in _first(kept, by, most)}
+            kept = {view.name: view for view in first(kept, by, most)}
         if cursor != b'0':
             await asyncio.sleep(max(0.0, asked + PACE - time.monotonic()))
     took = time.monotonic() - began
-    groups = tuple(_first(kept, by, most))
+    groups = tuple(first(kept, by, most))
     return Groups(queue.name, start or 0.0, took, groups, total, tuple(sorted(broken)))
 
 
@@ -71,7 +71,8 @@ async def read_groups(queue: TorrelqueQueue, names: Sequence[str]) -> list[Group
     return [_view(queue, int(stamp) / 1000, default, one) for one in found]
 
 
-def _first(groups: dict[str, GroupView], by: str, most: int) -> list[GroupView]:
+def first(groups: dict[str, GroupView], by: str, most: int) -> list[GroupView]:
+    """The first of some groups in an order."""
     return heapq.nsmallest(most, groups.values(), key=_KEYS[by])
 
 

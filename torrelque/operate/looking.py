@@ -133,6 +133,8 @@ async def look(queue: TorrelqueQueue, task_id: str | None, group: str | None) ->
     raw = {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
     next_id = text_of(raw['next']) if raw.get('next') else None
     known = raw.get('state') or []
+    if queue.home is not queue:
+        raw['workers'] = bool(await queue.home.command('EXISTS', queue.home.keys['workers']))
     state: dict[str, Any] = {}
     if len(known) == len(_FIELDS) and known[0] is not None:
         state.update(zip(_FIELDS, known, strict=True))

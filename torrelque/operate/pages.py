@@ -44,19 +44,24 @@ async def read_page(
         looked_at += max(1, len(ids))
         tasks = await _read(queue, ids, payload, True, watch)
         found += [task for task in tasks if _belongs(task, names, place, watch)]
-    figures = await read_figures(queue)
-    one = await read_group(queue, place[6:]) if place.startswith('group:') else None
-    total = figures.count(place) if one is None else one.waiting
+    now, total = await count(queue, place)
     return Page(
         queue=queue.name,
         place=place,
-        server_time=figures.now,
+        server_time=now,
         tasks=tuple(found),
         cursor=way.save(),
         total=total,
         looked_at=looked_at,
         broken=way.broken,
     )
+
+
+async def count(queue: TorrelqueQueue, place: str) -> tuple[float, int]:
+    """The time of the server, and how many tasks are in a place."""
+    figures = await read_figures(queue)
+    one = await read_group(queue, place[6:]) if place.startswith('group:') else None
+    return figures.now, figures.count(place) if one is None else one.waiting
 
 
 async def read_tasks(
@@ -118,7 +123,7 @@ async def _read(
     while len(found) < len(ids):
         part = ids[len(found) : len(found) + CALL]
         now, broken, beating, *items = await ask(queue, 'page', room, REPLY, *part)
-        heard = heard or bool(beating)
+        heard = heard or bool(beating) or queue.home is not queue
         keys = [text_of(name) for name in broken]
         found += [
             (text_of(task_id), int(now) / 1000, item_of(words), keys)

@@ -9,6 +9,7 @@ import redis.asyncio
 
 from torrelque import TorrelqueQueue, TorrelqueValueError
 from torrelque.protocol.keys import FIXED, OPERATORS, REGISTRY, WORKERS, make_keys
+from torrelque.worker.places import clients_of
 from torrelque.worker.registry import note as note_once, registry_queue
 
 from .values import Found
@@ -24,7 +25,7 @@ _noted: WeakKeyDictionary[Any, dict[str, float]] = WeakKeyDictionary()
 
 async def note(queue: TorrelqueQueue) -> None:
     """Note that a queue was seen, at most once a minute in a process.  A refusal is passed over."""
-    times = _noted.setdefault(queue.client, {})
+    times = _noted.setdefault(clients_of(queue)[0], {})
     now = time.monotonic()
     if (last := times.get(queue.name)) is None or now - last >= PAUSE:
         times[queue.name] = now

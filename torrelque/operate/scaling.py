@@ -14,6 +14,7 @@ from torrelque import TorrelqueQueue, TorrelqueServerError
 from .asking import ask
 from .measures import Scale
 from .overview import read_together
+from .parts import parts_of
 
 PART = 250
 """Groups of one call, about: half a millisecond of the server."""
@@ -72,7 +73,7 @@ async def read_scale(queues: Iterable[TorrelqueQueue]) -> Scale:
     overview = await read_together(queues)
     if overview.error is not None:
         raise TorrelqueServerError(overview.error)
-    found = [await read_useful(queue) for queue in queues]
+    found = [await read_useful(part) for queue in queues for part in await parts_of(queue)]
     return Scale(
         pending=overview.pending,
         working=overview.working,
