@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from torrelque import Torrelque, TorrelqueError, TorrelqueQueue
 from torrelque.worker import App, Worker
+from torrelque.worker.places import clients_of
 
 from .banner import Offer
 from .choosing import fifo_functions, strange, view
@@ -163,7 +164,7 @@ def _offer(
     version: str,
     ordered: Iterable[str] = (),
 ) -> Offer:
-    servers = [*dict.fromkeys(describe(queue.client) for queue in worker.queues)]
+    servers = [*dict.fromkeys(describe(client) for queue in worker.queues for client in clients_of(queue))]
     own = worker.health().queues
     steal = [queue.name for queue in worker.queues[len(own) :]]
     return Offer(

@@ -13,7 +13,7 @@ from .options import Filed, RunOptions
 from .server import VARIABLES
 
 if TYPE_CHECKING:
-    from torrelque import TorrelqueQueue
+    from torrelque import Torrelque
     from torrelque.config import Config, ConfiguredWorker
 
 T = TypeVar('T')
@@ -179,7 +179,7 @@ def names_of(found: argparse.Namespace) -> 'Sequence[str] | None':
     return [*file.queues]
 
 
-def queues_of(found: argparse.Namespace, client: Any, names: Sequence[str], several: bool) -> 'list[TorrelqueQueue]':
+def queues_of(found: argparse.Namespace, client: Any, names: Sequence[str], several: bool) -> 'list[Torrelque]':
     """The objects of queues that a command is about, as the file says; none where there is no file, or no queue in it.
 
     :param names: those that are named, if any are.

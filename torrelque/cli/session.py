@@ -22,7 +22,7 @@ from .out import Out
 from .program import Program
 
 if TYPE_CHECKING:
-    from torrelque import TorrelqueQueue
+    from torrelque import Torrelque, TorrelqueQueue
     from torrelque.operate import Operator
 
 CONNECTING = 5.0
@@ -239,13 +239,14 @@ async def _meet(found: argparse.Namespace, queues: 'Sequence[TorrelqueQueue]') -
 async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
     """A client of the server that is meant, once that has answered."""
     from torrelque.tasks.address import close_client
+    from torrelque.worker.places import clients_of
 
     from .filed import url_of
     from .server import connect
 
     if found.app is not None:
         app = find_app(found)
-        client = app.queues[0].client
+        client = clients_of(app.queues[0])[0]
         try:
             await _check_reached(client)
             yield client
@@ -268,6 +269,7 @@ async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterat
     from torrelque import Torrelque
 
     from .filed import names_of, queues_of
+    from .naming import as_it_is
 
     names = [*dict.fromkeys(found.queue or found.program.queues or _names_of_environment())]
     async with _open_client(found) as client, contextlib.AsyncExitStack() as stack:
@@ -277,9 +279,9 @@ async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterat
                 names = [*dict.fromkeys((*declared, *(queue.name for queue in await _find_queues(client))))]
                 if len(names) > 1 and not several:
                     raise Failure(f'name the queue with -q; there are {", ".join(names)}')
-            queues = queues_of(found, client, names, several)
-            queues = queues or [Torrelque(client, queue=name) for name in names]
-            queues = queues or await _queues_known(client, several)
+            named = queues_of(found, client, names, several)
+            named = named or [Torrelque(client, queue=name) for name in names]
+            queues = [await as_it_is(queue) for queue in named or await _queues_known(client, several)]
         else:
             queues = _queues_of_app(found, names)
         # A call of an app may go to a queue of it that is not named, and whose connection is closed as well.
@@ -349,7 +351,7 @@ def _names_of_environment() -> list[str]:
     return [name for name in as_text(os.environ.get('TORRELQUE_QUEUE', '')).split(',') if name]
 
 
-async def _find_queues(client: Any) -> 'list[TorrelqueQueue]':
+async def _find_queues(client: Any) -> 'list[Torrelque]':
     """The queues of the server, as far as they are known."""
     from torrelque import Torrelque, TorrelqueValueError
 
@@ -360,10 +362,10 @@ async def _find_queues(client: Any) -> 'list[TorrelqueQueue]':
         # Whoever writes to the registry may have put anything there.
         with contextlib.suppress(TorrelqueValueError):
             queues.append(Torrelque(client, queue=one.name))
-    return [*queues]
+    return queues
 
 
-async def _queues_known(client: Any, several: bool) -> 'list[TorrelqueQueue]':
+async def _queues_known(client: Any, several: bool) -> 'list[Torrelque]':
     """The only queue that is known, or all of them."""
     queues = await _find_queues(client)
     if len(queues) == 1 or several and queues:

@@ -5,6 +5,7 @@ from typing import Any
 
 from torrelque import TorrelqueLimit, TorrelqueQueue
 from torrelque.operate import ScheduleView
+from torrelque.operate.parts import home_of, part_of
 
 from .amounts import KEEP, spelt
 from .answers import LimitAnswer, PauseAnswer, SweepAnswer
@@ -37,7 +38,8 @@ def resume(found: argparse.Namespace) -> int:
 
 async def is_paused(queue: TorrelqueQueue, group: str | None) -> bool:
     """Whether a group, or a queue, is paused by its own name."""
-    return bool(await queue.command('SISMEMBER', queue.keys['paused'], group or ''))
+    part = await (home_of(queue) if group is None else part_of(queue, group=group))
+    return bool(await part.command('SISMEMBER', part.keys['paused'], group or ''))
 
 
 async def _pause(session: Session) -> int:

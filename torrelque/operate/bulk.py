@@ -175,8 +175,9 @@ async def act(
     check_progress(on_progress)
     if plan is not None and not isinstance(plan, Plan):
         raise TorrelqueTypeError(f'a plan is a Plan that a dry run was given, not {plan!r}')
-    if plan is not None and not dry_run and (missing := [one.name for one in queues if plan.began(one.name, place_of(one)) is None]):
-        raise TorrelqueValueError(f'the plan is none of queue {min(missing)!r}: no dry run was given it')
+    for one in queues if plan is not None and not dry_run else ():
+        if plan is not None and plan.began(one.name, place_of(one)) is None:
+            raise TorrelqueValueError(f'the plan is none of queue {one.name!r}: no dry run was given it')
     run = _Run(queues, name, error, limit, Pace(rate, paced), dry_run, on_progress, counts, plan)
     return await run.carry_out(selection, places)
 
