@@ -59,3 +59,11 @@ async def test_a_queue_in_one_place_is_its_only_shard(queue: Torrelque, command:
     said = await command('shards', '--json')
     [one] = [json.loads(line) for line in said.out.splitlines()]
     assert (one['queue'], one['shard'], one['pending']) == (queue.name, 0, 1)
+
+
+async def test_shards_are_found_as_the_queue_that_they_are_of(server: RealServer, command: Commands) -> None:
+    async with open_one(server, 3) as queue, server.client() as client, Torrelque(client, queue='plain:7') as plain:
+        await queue.enqueue_many(range(3), group=lambda k: group_of(k, 3))
+        await plain.enqueue(1)
+        said = await command('queues', '--scan', '--json')
+        assert sorted(json.loads(line)['name'] for line in said.out.splitlines()) == ['email', 'plain:7']

@@ -1,5 +1,6 @@
 """Which queues there are: names that hearts and operators note, and a scan of the keys, which is slow."""
 
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 import redis.asyncio
 
-from torrelque import TorrelqueQueue, TorrelqueValueError
+from torrelque import Torrelque, TorrelqueQueue, TorrelqueServerError, TorrelqueValueError
 from torrelque.protocol.keys import FIXED, OPERATORS, REGISTRY, WORKERS, make_keys
 from torrelque.worker.places import clients_of
 from torrelque.worker.registry import note as note_once, registry_queue
@@ -60,7 +61,10 @@ async def scan(client: Any) -> AsyncIterator[Found]:
         name = _queue_of(_text(key))
         if name is not None and name not in seen:
             seen.add(name)
-            yield Found(name, None)
+            whole = await _whole_of(client, name)
+            if whole == name or whole not in seen:
+                seen.add(whole)
+                yield Found(whole, None)
 
 
 async def forget(queue: TorrelqueQueue) -> None:
@@ -84,6 +88,19 @@ async def forget(queue: TorrelqueQueue) -> None:
 # Parts
 
 
+async def _whole_of(client: Any, name: str) -> str:
+    """The queue of which one is a shard, as it says itself; any other is its own."""
+    match = _SHARD.fullmatch(name)
+    if match is None:
+        return name
+    async with Torrelque(client, queue=name) as shard:
+        try:
+            return name if await shard.command('GET', shard.keys['shards']) is None else match[1]
+        except TorrelqueServerError:
+            return name
+
+
+
 async def _keys(client: Any) -> AsyncIterator[bytes | str]:
     """Keys that may be those of queues."""
     pattern = '*{*}*:*'
@@ -102,6 +119,8 @@ async def _keys(client: Any) -> AsyncIterator[bytes | str]:
                 return
 
 
+_SHARD = re.compile(r'(.+):\d+(?:\.\d+)?', re.DOTALL)
+"""What the hash tag of a shard is like."""
 _ENDS = frozenset({*FIXED, *OPERATORS, *WORKERS})
 
 
