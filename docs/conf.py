@@ -59,6 +59,8 @@ nitpick_ignore_regex = [
     ('py:class', r'torrelque\.codec\.(Dumps|Loads)'),
     # Of Django, whose inventory is not read.
     ('py:.*', r'django\..*'),
+    # The queues for threads are documented without targets, because the others have their names.
+    ('py:class', r'torrelque\.sync\.queue\.Torrelque'),
     # Type variables.
     ('py:class', r'(torrelque\..*\.)?(Self|T|T_co|P|R|A|A_contra|U|V)'),
 ]

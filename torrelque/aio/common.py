@@ -39,29 +39,29 @@ class TorrelqueQueue(Schedules, Flows):
     def shards(self) -> tuple['TorrelqueQueue', ...]:
         """The queues of which it is made, each in one place of one server: of a `Torrelque` it is that one alone.
 
-        :raises TorrelqueError: they are not known yet, because nothing was asked of the queue so far, nor `ready`.
+        :raises TorrelqueError: they are not known yet, because nothing was asked of the queue so far, nor ``ready``.
         """
         return (self,)
 
     @property
     def home(self) -> 'TorrelqueQueue':
-        """The first of `shards`, where there is what the queue has once: its schedules, and what layers keep.
+        """The first of ``shards``, where there is what the queue has once: its schedules, and what layers keep.
 
-        :raises TorrelqueError: as of `shards`.
+        :raises TorrelqueError: as of ``shards``.
         """
         return self.shards[0]
 
     def shard_of(self, task_id: str | None = None, group: str | None = None) -> 'TorrelqueQueue':
-        """Which of `shards` has the tasks of a group, or a task; with both, the task of that group.
+        """Which of ``shards`` has the tasks of a group, or a task; with both, the task of that group.
 
         An id of the caller's own that was enqueued with a group is where its group is, so say both.
 
-        :raises TorrelqueError: as of `shards`.
+        :raises TorrelqueError: as of ``shards``.
         """
         return self
 
     async def ready(self) -> None:
-        """See to it that `shards` are known; of a `Torrelque` they are.  Whatever else is awaited does so, too."""
+        """See to it that ``shards`` are known; of a `Torrelque` they are.  Whatever else is awaited does so, too."""
 
     if TYPE_CHECKING:
         sweep_interval = Time()

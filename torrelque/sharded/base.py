@@ -96,9 +96,9 @@ class Base(TorrelqueQueue):
 
     @property
     def keys(self) -> dict[str, str]:  # type: ignore[override]
-        """Full names of the keys of the `home` shard, where there is what the queue has once.
+        """Full names of the keys of the ``home`` shard, where there is what the queue has once.
 
-        :raises TorrelqueError: as of `shards`.
+        :raises TorrelqueError: as of ``shards``.
         """
         return self.home.keys
 
@@ -106,7 +106,7 @@ class Base(TorrelqueQueue):
     def shards(self) -> tuple[Torrelque, ...]:
         """The shards, by their numbers, each a whole queue: for whoever asks each for itself.
 
-        :raises TorrelqueError: they are not known yet, because nothing was asked of the queue so far, nor `ready`.
+        :raises TorrelqueError: they are not known yet, because nothing was asked of the queue so far, nor ``ready``.
         """
         if not self._shards:
             raise self._told(TorrelqueError('the shards are not known yet: await ready() first'))
@@ -116,7 +116,7 @@ class Base(TorrelqueQueue):
     def home(self) -> Torrelque:
         """The first shard, where there is what the queue has once: its schedules, and what layers keep.
 
-        :raises TorrelqueError: as of `shards`.
+        :raises TorrelqueError: as of ``shards``.
         """
         return self.shards[0]
 
@@ -126,7 +126,7 @@ class Base(TorrelqueQueue):
         Its name is the hash tag of its slot in a Cluster, for keys of the caller's own that are to be in a transaction
         with a task.  An id of the caller's own that was enqueued with a group is where its group is, so say both.
 
-        :raises TorrelqueError: as of `shards`.
+        :raises TorrelqueError: as of ``shards``.
         """
         found = self.shards
         if group is not None:
@@ -136,7 +136,7 @@ class Base(TorrelqueQueue):
         return found[self._number_of_id(task_id)[0]]
 
     async def ready(self) -> None:
-        """See to it that `shards` are known: read the map of the queue, or write it where there is none.
+        """See to it that ``shards`` are known: read the map of the queue, or write it where there is none.
 
         :raises TorrelqueValueError: the queue has another number of shards, or its servers are others than those that
             were given, or in another order; nothing else was sent.
@@ -289,36 +289,45 @@ class Base(TorrelqueQueue):
         if not self._shards:
             await self._open()
         chooser, loop = self._chooser, asyncio.get_running_loop()
-        number = chooser.choose(loop.time(), fresh)
+        began = loop.time()
+        number = chooser.choose(began, fresh)
         if not chooser.held:
             chooser.held = True
             loop.call_soon(chooser.let_go)
-        try:
-            return await self._carry_out(number, call)
-        except TorrelqueFullError as exc:
-            size, first = exc.size, exc
-        others = [other for other in range(len(self._shards)) if other != number and self._is_up(other)]
-        for other in random.sample(others, len(others)):
-            try:
-                return await self._carry_out(other, call)
-            except TorrelqueFullError as exc:
-                size += exc.size
-        raise TorrelqueFullError(size, self.name) from first
-
-    async def _carry_out(self, number: int, call: Callable[[Torrelque], Awaitable[T]]) -> T:
-        chooser, loop = self._chooser, asyncio.get_running_loop()
-        began, replied = loop.time(), False
         chooser.sent(number, began)
+        replied = False
         try:
-            done = await call(self._shards[number])
+            done = await call(await self._at(number) if self._unproven else self._shards[number])
             replied = True
             return done
+        except TorrelqueFullError as exc:
+            size, first = exc.size, exc
         except (TorrelqueConnectionError, TorrelqueBulkError) as exc:
-            if isinstance(exc, TorrelqueConnectionError) or isinstance(exc.__cause__, TorrelqueConnectionError):
-                self._look_after(number)
+            self._notice(number, exc)
             raise
         finally:
             chooser.returned(number, began, loop.time(), replied)
+        return await self._elsewhere(number, call, size, first)
+
+    async def _elsewhere(
+        self, number: int, call: Callable[[Torrelque], Awaitable[T]], size: int, first: TorrelqueFullError
+    ) -> T:
+        """Carry out what one shard was too full for."""
+        others = [other for other in range(len(self._shards)) if other != number and self._is_up(other)]
+        for other in random.sample(others, len(others)):
+            try:
+                return await call(self._shards[other])
+            except TorrelqueFullError as exc:
+                size += exc.size
+            except (TorrelqueConnectionError, TorrelqueBulkError) as exc:
+                self._notice(other, exc)
+                raise
+        raise TorrelqueFullError(size, self.name) from first
+
+    def _notice(self, number: int, error: Exception) -> None:
+        """A call has failed at a shard, maybe because that is away."""
+        if isinstance(error, TorrelqueConnectionError) or isinstance(error.__cause__, TorrelqueConnectionError):
+            self._look_after(number)
 
     def _is_up(self, number: int) -> bool:
         """Whether a shard is there, as far as is known; if it is not, somebody looks when it is there again."""

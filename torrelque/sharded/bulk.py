@@ -28,7 +28,7 @@ REMEMBERED = 10_000
 
 
 class Options(NamedTuple):
-    """What is said of all tasks of a call of `Sharded.enqueue_many`."""
+    """What is said of all tasks of a call of ``Sharded.enqueue_many``."""
 
     lease: Duration
     delay: Duration | None

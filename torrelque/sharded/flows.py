@@ -42,7 +42,7 @@ class Flows(Base):
         A task with a group is worked on in the shard of its group, as one of another queue of the same Cluster is.
 
         :param flow_id: an id of the caller's own, so that making the same flow twice is refused.
-        :param pipeline: as in `Sharded.enqueue`: only with a ``flow_id``, and without tasks of other shards.
+        :param pipeline: as in ``Sharded.enqueue``: only with a ``flow_id``, and without tasks of other shards.
         :raises TorrelqueValueError: of servers that know nothing of each other, a task has a group, or is for a queue,
             of another one; or something else cannot be meant; nothing was sent.
         """

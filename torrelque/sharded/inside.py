@@ -1,12 +1,17 @@
 """The only place of this layer that uses what is private of the core; `test/project/test_layout.py` lists it."""
 
+from typing import TYPE_CHECKING
+
 from torrelque import Torrelque, TorrelqueTaskId
 from torrelque.codec import JSON
+
+if TYPE_CHECKING:
+    import torrelque.sync
 
 __all__ = ['JSON', 'end_ids', 'is_up', 'mark', 'marked']
 
 
-def end_ids(shard: Torrelque, suffix: str) -> None:
+def end_ids(shard: 'Torrelque | torrelque.sync.Torrelque', suffix: str) -> None:
     """Have the ids that a queue object makes end with the number of its shard."""
     shard._calls.ids.suffix = suffix
 

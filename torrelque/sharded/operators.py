@@ -56,7 +56,7 @@ class Operators(Base):
     async def get_limits(self) -> dict[str | None, TorrelqueLimit]:
         """All limits as they were set, by group; the default has the key None.  What was never set is not there.
 
-        The default is that of the home shard; where others have another, because a `set_limit` has failed on the way,
+        The default is that of the home shard; where others have another, because a ``set_limit`` has failed on the way,
         the log has a warning.
         """
         every = await self._everywhere(lambda shard: shard.get_limits())
@@ -85,7 +85,7 @@ class Operators(Base):
             await (await self._of_group(group)).pause(group, probe=probe)
 
     async def resume(self, group: str | None = None, *, probing: bool = False) -> bool:
-        """End a `pause`, as `torrelque.Torrelque.resume`, of a group or (None) of the whole queue, at all shards.
+        """End a ``pause``, as `torrelque.Torrelque.resume`, of a group or (None) of the whole queue, at all shards.
 
         :return: True when the group, or no shard, is paused by its name any more; False when ``probing`` found a pause
             without probes.
@@ -157,7 +157,7 @@ class Operators(Base):
     async def acknowledge_deaths(self, task_ids: Iterable[TorrelqueTaskId]) -> None:
         """Say that nobody needs to be told of these deaths any more, as `torrelque.Torrelque.acknowledge_deaths`.
 
-        :param task_ids: ids as `take_deaths` gave them; after `bury` with ``tell_after``, as `dequeue` did.
+        :param task_ids: ids as `take_deaths` gave them; after ``bury`` with ``tell_after``, as `dequeue` did.
         :raises TorrelqueValueError: an id without the token of a delivery; nothing was sent.
         """
         ids = [*check_iterable(task_ids)]
@@ -263,7 +263,7 @@ class Operators(Base):
     # The servers
 
     async def command(self, *words: str | bytes | float) -> Any:
-        """Send a command of the caller's own to the server of the `home` shard, whose keys ``keys`` has.
+        """Send a command of the caller's own to the server of the ``home`` shard, whose keys ``keys`` has.
 
         For keys that lie beside those of another shard, ask that one: ``shard_of(…).command``.  The rest is as in
         `torrelque.Torrelque.command`.

@@ -236,7 +236,8 @@ class Sharded(Operators, Schedules, Flows):
     def watch(self, task_id: str, *, timeout: Duration | None = None) -> TorrelqueWatch:
         """Follow a task, as `torrelque.Torrelque.watch`: its state at once, then after every change.
 
-        All watches of tasks of one shard share one connection.  An id of the caller's own is looked for as in `cancel`.
+        All watches of tasks of one shard share one connection.  An id of the caller's own is looked for as in
+        ``cancel``.
         """
         limit = None if timeout is None else check.milliseconds(timeout, 'timeout') / 1000
         return Watch(self._seek, check.check_id(task_id), limit)
@@ -244,7 +245,7 @@ class Sharded(Operators, Schedules, Flows):
     async def wait(self, task_id: str, *, timeout: Duration | None = None) -> TorrelqueTaskState:
         """Wait until a task is final, as `torrelque.Torrelque.wait`; its final state.
 
-        An id of the caller's own is looked for as in `cancel`.
+        An id of the caller's own is looked for as in ``cancel``.
         """
         limit = None if timeout is None else check.milliseconds(timeout, 'timeout') / 1000
         loop = asyncio.get_running_loop()

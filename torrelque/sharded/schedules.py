@@ -69,7 +69,7 @@ class Schedules(Base):
         return await (await self._at(0)).remove_schedule(name, source=source, revision=revision)
 
     async def pause_schedule(self, name: str) -> bool:
-        """Pass over what is due from now on, until `resume_schedule`; whether that has changed it."""
+        """Pass over what is due from now on, until ``resume_schedule``; whether that has changed it."""
         await self.ready()
         return await (await self._at(0)).pause_schedule(name)
 

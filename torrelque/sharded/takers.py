@@ -1,0 +1,175 @@
+"""Waiting for a task at all shards, in threads: one for each shard, while anybody waits.
+
+A thread that waits cannot be made to stop waiting, so those who wait for tasks of any shard do not wait at the shards
+themselves: a thread of each shard takes tasks for all of them, a second at a time, and gives back what nobody wants any
+more, uncounted.  When nobody waits, the threads end.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+
+from torrelque import (
+    TorrelqueClosedError,
+    TorrelqueConnectionError,
+    TorrelqueError,
+    TorrelqueServerError,
+    TorrelqueTaskId,
+    TorrelqueTimeoutError,
+)
+from torrelque.sync import Torrelque
+
+from .inside import mark, marked
+
+logger = logging.getLogger(__package__)
+
+Delivery = tuple[TorrelqueTaskId, Any]
+
+SPELL = 1.0
+"""For how long (s) a thread waits at its shard before it looks whether anybody still waits."""
+AGAIN = 0.2
+"""After how long (s) a shard is asked again that has failed."""
+MOST = 250
+"""How many tasks are taken together at the most."""
+
+
+class _Waiter:
+    """A call that waits."""
+
+    def __init__(self, wanted: int) -> None:
+        self.wanted = wanted
+        self.got: list[Delivery] = []
+        self.over = threading.Event()
+
+
+class Takers:
+    """The threads of one queue object."""
+
+    def __init__(self, shards: Sequence[Torrelque], name: str) -> None:
+        self._shards = shards
+        self._name = name
+        self._lock = threading.Lock()
+        self._waiters: list[_Waiter] = []
+        """The calls that wait, in their order."""
+        self._errors: dict[int, Exception] = {}
+        """Why shards have not answered when they were asked last."""
+        self._taking: set[int] = set()
+        """Shards that have a thread."""
+        self._closed = False
+
+    def fetch(self, timeout: float | None, wanted: int) -> list[Delivery]:
+        """At least one task and at most ``wanted``, all of one shard, or `TorrelqueTimeoutError`."""
+        end = None if timeout is None else time.monotonic() + timeout
+        found = self._look(wanted)
+        if found:
+            return found
+        if timeout != 0:
+            found = self._wait(end, wanted)
+            if found:
+                return found
+        if self._closed:
+            raise TorrelqueClosedError('the queue was closed')
+        error = TorrelqueTimeoutError(f'no task came within {timeout or 0:g} s')
+        if silent := [*self._errors.values()]:
+            error.replied, error.__cause__ = False, silent[0]
+        raise error
+
+    def close(self) -> None:
+        """End all waiting; the threads end by the errors of their shards."""
+        with self._lock:
+            self._closed = True
+            waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.over.set()
+
+    # Parts
+
+    def _look(self, wanted: int) -> list[Delivery]:
+        """What there is now: one shard after the other is asked, those last that have not answered."""
+        order = random.sample(range(len(self._shards)), len(self._shards))
+        for number in sorted(order, key=self._errors.__contains__):
+            if number not in self._errors or len(self._errors) == len(self._shards):
+                try:
+                    return self._marked(self._shards[number].dequeue_many(wanted, 0), number)
+                except TorrelqueTimeoutError as exc:
+                    self._note(number, None if exc.replied else exc)
+                except TorrelqueConnectionError as exc:
+                    self._note(number, exc)
+        return []
+
+    def _wait(self, end: float | None, wanted: int) -> list[Delivery]:
+        waiter = _Waiter(wanted)
+        with self._lock:
+            if self._closed:
+                return []
+            self._waiters.append(waiter)
+            for number in range(len(self._shards)):
+                if number not in self._taking:
+                    self._taking.add(number)
+                    threading.Thread(target=self._take, args=(number,), daemon=True, name='torrelque taker').start()
+        try:
+            waiter.over.wait(None if end is None else max(0.0, end - time.monotonic()))
+        except BaseException:
+            self._leave(waiter)
+            self._give_back(waiter.got)
+            raise
+        self._leave(waiter)
+        return waiter.got
+
+    def _leave(self, waiter: _Waiter) -> None:
+        with self._lock:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def _take(self, number: int) -> None:
+        """Take tasks of a shard while anybody waits."""
+        shard = self._shards[number]
+        while True:
+            with self._lock:
+                wanted = min(MOST, sum(waiter.wanted for waiter in self._waiters))
+                if not wanted or self._closed:
+                    self._taking.discard(number)
+                    return
+            try:
+                left = self._hand_out(self._marked(shard.dequeue_many(wanted, SPELL), number))
+                self._note(number, None)
+                self._give_back(left)
+            except TorrelqueClosedError:
+                self.close()
+            except TorrelqueTimeoutError as exc:
+                self._note(number, None if exc.replied else exc)
+            except (TorrelqueError, redis.RedisError) as exc:
+                if isinstance(exc, TorrelqueServerError):
+                    logger.warning('queue %r: a shard refuses to hand out tasks: %s', self._name, exc)
+                self._note(number, exc)
+                time.sleep(AGAIN)
+
+    def _hand_out(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """Give tasks to those who wait, in the order of their calls; what is left."""
+        with self._lock:
+            while deliveries and self._waiters:
+                waiter = self._waiters.pop(0)
+                waiter.got, deliveries = deliveries[: waiter.wanted], deliveries[waiter.wanted :]
+                waiter.over.set()
+        return deliveries
+
+    def _give_back(self, deliveries: Sequence[Delivery]) -> None:
+        for task_id, _ in reversed(deliveries):
+            self._shards[marked(task_id) or 0].requeue(task_id, forgive=True)
+
+    def _note(self, number: int, error: Exception | None) -> None:
+        if error is None:
+            self._errors.pop(number, None)
+        else:
+            self._errors[number] = error
+
+    @staticmethod
+    def _marked(deliveries: list[Delivery], number: int) -> list[Delivery]:
+        for task_id, _ in deliveries:
+            mark(task_id, number)
+        return deliveries

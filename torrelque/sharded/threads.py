@@ -1,0 +1,395 @@
+"""What a synchronous queue with shards has beneath its verbs: the map, read at first use, and the ways to one shard or
+to all."""
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, TypeVar
+
+import redis
+import redis.client
+import redis.cluster
+
+from torrelque import (
+    Duration,
+    TorrelqueBulkError,
+    TorrelqueClosedError,
+    TorrelqueConnectionError,
+    TorrelqueError,
+    TorrelqueFullError,
+    TorrelqueLookupError,
+    TorrelqueSerialiser,
+    TorrelqueServerError,
+    TorrelqueTypeError,
+)
+from torrelque.protocol.check import check_call, seconds_of
+from torrelque.sync import Torrelque
+
+from . import inside, shards
+from .choose import Chooser
+from .shards import Ask, Shape
+from .takers import Takers
+
+Client = redis.Redis | redis.RedisCluster
+Pipeline = redis.client.Pipeline | redis.cluster.ClusterPipeline
+T = TypeVar('T')
+
+AGAIN = 0.5
+"""After how long (s) a shard is asked again that refuses to say whether it is there."""
+
+
+class Base:
+    """The shards of a synchronous queue object."""
+
+    name: str
+    """The queue's name."""
+    client: Any
+    """What the object was made with: a client, or a list of some."""
+    serialiser: TorrelqueSerialiser
+    """What turns tasks, results and progress into bytes and back."""
+    max_tasks: int | None
+    """How many tasks the queue may have before it refuses more; None is any number."""
+
+    def __init__(
+        self,
+        client: Client | Sequence[Client],
+        queue: str,
+        serialiser: TorrelqueSerialiser,
+        max_tasks: int | None,
+        count: int | None,
+    ) -> None:
+        self.name = shards.check_queue(queue)
+        self.client = client
+        self.serialiser = serialiser
+        self.max_tasks = max_tasks
+        self._times: dict[str, float] = {'task_timeout': 300, 'result_ttl': 3600}
+        alone = not isinstance(client, (list, tuple))
+        self._clients: list[Any] = [client] if alone else [*client]  # type: ignore[misc]
+        """The clients, each of a server, or the one of a Cluster."""
+        self._cluster = alone and isinstance(client, redis.RedisCluster)
+        """Whether the shards are in a Cluster, and not on unrelated servers."""
+        if not self._cluster:
+            shards.check_clients(self._clients, redis.RedisCluster)
+        self._count = shards.check_shards(count)
+        """How many shards there are to be; None is as many as there are."""
+        self._default = shards.DEFAULT if alone else len(self._clients)
+        """How many there are where nobody has said how many."""
+        for each in self._clients:
+            # It checks what was given, and sends nothing.
+            Torrelque(each, queue=queue, serialiser=serialiser, max_tasks=max_tasks).close()
+        self._shards: tuple[Torrelque, ...] = ()
+        """The shards, once the map was read."""
+        self._shape: Any = None
+        """The map, likewise."""
+        self._unproven: set[int] = set()
+        """Shards on servers that were away when the map was read: whether these are the right ones is not known yet."""
+        self._settled: dict[tuple[str, str, str], bool] = {}
+        """What became of tasks in a call for many that has failed at other shards: by verb, id and token."""
+        self._low: Callable[[list[str]], object] | None = None
+        """Is told of schedules that have few instants left."""
+        self._closed = False
+        self._renew()
+
+    def _renew(self) -> None:
+        """What belongs to the threads of one process."""
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+        self._probed: set[int] = set()
+        """Shards of which a thread looks whether they are there again."""
+        self._chooser = Chooser(len(self._shards), self._is_up)
+        self._takers = Takers(self._shards, self.name)
+
+    # What is known
+
+    @property
+    def task_timeout(self) -> float:
+        """Length of a task's leases (s) where `enqueue` was not given another."""
+        return self._times['task_timeout']
+
+    @task_timeout.setter
+    def task_timeout(self, duration: Duration) -> None:
+        self._set_time('task_timeout', duration)
+
+    @property
+    def result_ttl(self) -> float:
+        """How long (s) a kept state can be read where `release` was not given another time."""
+        return self._times['result_ttl']
+
+    @result_ttl.setter
+    def result_ttl(self, duration: Duration) -> None:
+        self._set_time('result_ttl', duration)
+
+    def _set_time(self, name: str, duration: Duration) -> None:
+        self._times[name] = seconds_of(duration)
+        for shard in self._shards:
+            setattr(shard, name, duration)
+
+    @property
+    def when_low(self) -> Callable[[list[str]], object] | None:
+        """What is told of schedules that have few instants left, as of the asynchronous one."""
+        return self._low
+
+    @when_low.setter
+    def when_low(self, call: Callable[[list[str]], object] | None) -> None:
+        self._low = None if call is None else check_call(call, 'when_low', 'names')
+        if self._shards:
+            self._shards[0].when_low = call
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Full names of the keys of the ``home`` shard."""
+        return self.home.keys
+
+    @property
+    def shards(self) -> tuple[Torrelque, ...]:
+        """The shards, by their numbers, each a whole queue.
+
+        :raises TorrelqueError: they are not known yet, because nothing was asked of the queue so far, nor ``ready``.
+        """
+        if not self._shards:
+            raise self._told(TorrelqueError('the shards are not known yet: call ready() first'))
+        return self._shards
+
+    @property
+    def home(self) -> Torrelque:
+        """The first shard, where there is what the queue has once."""
+        return self.shards[0]
+
+    def shard_of(self, task_id: str | None = None, group: str | None = None) -> Torrelque:
+        """Which shard has the tasks of a group, or a task, as the asynchronous one."""
+        found = self.shards
+        if group is not None:
+            return found[self._number_of_group(group)]
+        if task_id is None:
+            raise TorrelqueTypeError('shard_of takes the id of a task or a group')
+        return found[self._number_of_id(task_id)[0]]
+
+    def ready(self) -> None:
+        """See to it that ``shards`` are known, as the asynchronous one."""
+        if not self._shards:
+            self._open()
+
+    def _number_of_group(self, group: str) -> int:
+        return shards.of_group(group, self._shape.keyed)
+
+    def _number_of_id(self, task_id: str) -> tuple[int, bool]:
+        return shards.of_id(task_id, self._shape)
+
+    def _told(self, error: T) -> T:
+        """An error that says which queue it is about."""
+        error.queue = self.name  # type: ignore[attr-defined]
+        return error
+
+    # Opening
+
+    def _open(self) -> tuple[Torrelque, ...]:
+        """The shards, once the map was read: by the thread that comes first."""
+        with self._lock:
+            if self._closed:
+                raise self._told(TorrelqueClosedError('the queue was closed'))
+            if not self._shards:
+                name, count, default = self.name, self._count, self._default
+                if self._cluster:
+                    opened = self._drive(shards.open_cluster(name, count, default))
+                else:
+                    opened = self._drive(shards.open_servers(name, len(self._clients), count, default))
+                shape = opened.shape
+                found = tuple(self._make_shard(shape, number) for number in range(len(shape.tags)))
+                self._unproven = {number for number in range(len(found)) if shape.server_of(number) in opened.away}
+                found[0].when_low = self._low
+                self._shape = shape
+                self._chooser, self._takers = Chooser(len(found), self._is_up), Takers(found, self.name)
+                self._shards = found
+            return self._shards
+
+    def _make_shard(self, shape: Shape, number: int) -> Torrelque:
+        most = None if self.max_tasks is None else -(-self.max_tasks // len(shape.tags))
+        client, queue = self._clients[shape.server_of(number)], shards.queue_of(shape.tags[number])
+        shard = Torrelque(client, queue=queue, serialiser=self.serialiser, max_tasks=most)
+        shard.task_timeout, shard.result_ttl = self.task_timeout, self.result_ttl
+        inside.end_ids(shard, shards.suffix_of(number))
+        return shard
+
+    def _drive(self, steps: Generator[Sequence[Ask], list[Any], T]) -> T:
+        """Ask the servers what a generator says, one after the other; what it comes to."""
+        asked_by: dict[tuple[int, str], Torrelque] = {}
+
+        def ask(server: int, queue: str, words: Sequence[str]) -> Any:
+            if (server, queue) not in asked_by:
+                asked_by[server, queue] = Torrelque(self._clients[server], queue=queue)
+            try:
+                return asked_by[server, queue].command(*words)
+            except TorrelqueError as exc:
+                return exc
+
+        replies: Any = None
+        try:
+            while True:
+                replies = [ask(*one) for one in steps.send(replies)]
+        except StopIteration as over:
+            result: T = over.value
+            return result
+        finally:
+            for queue in asked_by.values():
+                queue.close()
+
+    def _prove(self, number: int) -> None:
+        server = self._shape.server_of(number)
+        self._drive(shards.prove_server(self.name, server, self._shape))
+        self._unproven -= {one for one in self._unproven if self._shape.server_of(one) == server}
+
+    # To one shard
+
+    def _all(self) -> tuple[Torrelque, ...]:
+        found = self._shards or self._open()
+        if self._process != os.getpid():
+            self._renew()
+        return found
+
+    def _at(self, number: int) -> Torrelque:
+        """A shard, to which something is to be sent that has no other place."""
+        found = self._all()
+        if number in self._unproven:
+            self._prove(number)
+        return found[number]
+
+    def _of_group(self, group: str) -> Torrelque:
+        self._all()
+        return self._at(self._number_of_group(group))
+
+    def _holder(self, task_id: str) -> Torrelque:
+        """The shard that has a task: where its id does not tell, all are asked; where none has it, any that would."""
+        found = self._all()
+        number, certain = self._number_of_id(task_id)
+        if certain or len(found) == 1:
+            return self._at(number)
+
+        def find(shard: Torrelque) -> Torrelque:
+            shard.get_task_state(task_id)
+            return shard
+
+        try:
+            return self._seek(task_id, find)
+        except TorrelqueLookupError:
+            return found[number]
+
+    def _seek(self, task_id: str, ask: Callable[[Torrelque], T]) -> T:
+        """Ask where an id says, else everywhere, one after the other."""
+        found = self._all()
+        number, certain = self._number_of_id(task_id)
+        try:
+            return ask(self._at(number))
+        except TorrelqueLookupError:
+            if certain:
+                raise
+        error: Exception = self._told(TorrelqueLookupError(f'the queue has no task {str(task_id)!r}'))
+        for other in range(len(found)):
+            if other != number:
+                try:
+                    return ask(self._at(other))
+                except TorrelqueLookupError:
+                    pass
+                except TorrelqueConnectionError as exc:
+                    # It may be there: that nobody else has it is no answer.
+                    error = exc
+        raise error
+
+    # To any shard
+
+    def _anywhere(self, call: Callable[[Torrelque], T], fresh: bool = False) -> T:
+        """Carry out what any shard can: at the one whose turn it is, or, where that is full, at another."""
+        count = len(self._all())
+        with self._lock:
+            number = self._chooser.choose(time.monotonic(), fresh)
+        try:
+            return self._carry_out(number, call)
+        except TorrelqueFullError as exc:
+            size, first = exc.size, exc
+        others = [other for other in range(count) if other != number and self._is_up(other)]
+        for other in random.sample(others, len(others)):
+            try:
+                return self._carry_out(other, call)
+            except TorrelqueFullError as exc:
+                size += exc.size
+        raise TorrelqueFullError(size, self.name) from first
+
+    def _carry_out(self, number: int, call: Callable[[Torrelque], T]) -> T:
+        chooser, began, replied = self._chooser, time.monotonic(), False
+        with self._lock:
+            chooser.sent(number, began)
+        try:
+            done = call(self._at(number) if self._unproven else self._shards[number])
+            replied = True
+            return done
+        except (TorrelqueConnectionError, TorrelqueBulkError) as exc:
+            if isinstance(exc, TorrelqueConnectionError) or isinstance(exc.__cause__, TorrelqueConnectionError):
+                self._look_after(number)
+            raise
+        finally:
+            with self._lock:
+                chooser.returned(number, began, time.monotonic(), replied)
+
+    def _is_up(self, number: int) -> bool:
+        if number in self._probed:
+            return False
+        if number not in self._unproven:
+            return True
+        self._look_after(number)
+        return False
+
+    def _look_after(self, number: int) -> None:
+        """Have a thread look when a shard is there again."""
+        with self._lock:
+            if number not in self._probed and not self._closed:
+                self._probed.add(number)
+                threading.Thread(target=self._probe, args=(number,), daemon=True, name='torrelque probe').start()
+
+    def _probe(self, number: int) -> None:
+        process = os.getpid()
+        while not self._closed and process == os.getpid():
+            try:
+                self._at(number).command('PING')
+                break
+            except TorrelqueConnectionError:
+                # It was tried for some ten seconds.
+                pass
+            except TorrelqueClosedError:
+                break
+            except (TorrelqueError, redis.RedisError):
+                time.sleep(AGAIN)
+        self._probed.discard(number)
+
+    # To all shards
+
+    def _everywhere(self, call: Callable[[Torrelque], T]) -> list[T]:
+        """Carry something out at all shards, one after the other; what each says, by their numbers."""
+        done: list[T] = []
+        failed: dict[int, TorrelqueError] = {}
+        count = len(self._all())
+        for number in range(count):
+            try:
+                done.append(call(self._at(number)))
+            except (TorrelqueConnectionError, TorrelqueServerError) as exc:
+                failed[number] = exc
+        if not failed:
+            return done
+        error = next(iter(failed.values()))
+        if len(failed) == count:
+            raise error
+        kind = TorrelqueConnectionError if isinstance(error, TorrelqueConnectionError) else TorrelqueServerError
+        names = ', '.join(map(str, failed))
+        partly = kind(f'it is done at {count - len(failed)} of {count} shards, and not at {names}: {error}')
+        raise self._told(partly) from error
+
+    def _by_shard(self, task_ids: Iterable[str]) -> dict[int, list[int]]:
+        """The places of ids in a list, by the shards that have the tasks."""
+        found = self._all()
+        places: dict[int, list[int]] = {}
+        for place, task_id in enumerate(task_ids):
+            number, certain = self._number_of_id(task_id)
+            if not certain:
+                number = found.index(self._holder(task_id))
+            places.setdefault(number, []).append(place)
+        return places
