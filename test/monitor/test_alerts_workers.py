@@ -18,7 +18,7 @@ from support.hooking import open_hook
 from support.processes import environment, running
 from support.servers import RealServer
 from support.waiting import until
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueQueue
 from torrelque.monitor import Alerts, Rule, Webhook, alerts
 from torrelque.worker import Delivery, Worker, get_workers
 
@@ -61,7 +61,7 @@ async def test_what_a_look_raises_does_not_harm_the_worker(
 ) -> None:
     worker = Worker(queue, hang, name='w', heartbeat=0.02)
 
-    def fail(_: Torrelque) -> None:
+    def fail(_: TorrelqueQueue) -> None:
         raise KeyError(1)
 
     worker.on_sample = fail

@@ -47,13 +47,13 @@ async def test_a_survey_keeps_few_and_leaves_the_server_to_others(
     for number in range(400):
         await queue.enqueue(number, group=f'g{number:03}')
     kept = []
-    first = grouping._first
+    first = grouping.first
 
     def note(groups: dict[str, Any], by: str, most: int) -> list[Any]:
         kept.append(len(groups))
         return first(groups, by, most)
 
-    monkeypatch.setattr(grouping, '_first', note)
+    monkeypatch.setattr(grouping, 'first', note)
     began = time.monotonic()
     told = await Operator(queue).groups(by='name', most=2)
     took = time.monotonic() - began

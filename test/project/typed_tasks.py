@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import redis.asyncio
 
-from torrelque import Torrelque, TorrelqueSchedule, TorrelqueTaskState
+from torrelque import Torrelque, TorrelqueQueue, TorrelqueSchedule, TorrelqueTaskState
 from torrelque.flows import Step
 from torrelque.tasks import Depends, Handle, Tasks, current, injected
 from torrelque.testing import (
@@ -148,7 +148,7 @@ async def try_tasks(client: redis.asyncio.Redis, name: str) -> None:
         with using([app], queue) as used:
             assert_type(used, Using)
             handle = await tell_attempt.enqueue(2)
-            assert_type(used.queue('urgent'), Torrelque)
+            assert_type(used.queue('urgent'), TorrelqueQueue)
             assert_type(await run_until_idle(app), float)
             assert assert_type(await handle.result(60), str) == '2 by attempt 1'
         async with using(app, queue) as used:

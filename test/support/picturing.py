@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import uvicorn
 
 from support.browser import ROOT, launch
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 from torrelque.dashboard import GRANTS, Dashboard, Visitor
 from torrelque.dashboard.demo import Demo
 from torrelque.operate import Operator
@@ -52,7 +52,7 @@ PICTURES = [f'{view.name}-{scheme}.png' for view in VIEWS for scheme in SCHEMES]
 
 
 @asynccontextmanager
-async def serving(queues: list[Torrelque]) -> AsyncIterator[str]:
+async def serving(queues: Sequence[TorrelqueQueue]) -> AsyncIterator[str]:
     """The dashboard of some queues on a port of its own, for somebody who may do everything: its address."""
     dashboard = Dashboard(queues, permit=lambda request: Visitor('anna', GRANTS))
     config = uvicorn.Config(dashboard, host='127.0.0.1', port=0, log_level='critical', lifespan='off', ws='none')

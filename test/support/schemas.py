@@ -23,6 +23,7 @@ from torrelque.cli.answers import (
     PauseAnswer,
     ProblemAnswer,
     ScheduleAnswer,
+    ShardAnswer,
     SinkAnswer,
     SweepAnswer,
 )
@@ -54,6 +55,7 @@ TYPES: dict[str, type] = {
     'outcome': Outcome, 'overview': Overview,
     'pause': PauseAnswer, 'problem': ProblemAnswer,
     'reason': Reason, 'record': Record, 'schedule': ScheduleView, 'scheduled': ScheduleAnswer,
+    'shard': ShardAnswer,
     'sink': SinkAnswer, 'sweep': SweepAnswer, 'task': TaskView,
     'worker': WorkerView,
 }  # fmt: skip

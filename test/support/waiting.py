@@ -9,10 +9,10 @@ from typing import Any
 from redis.asyncio import Redis
 
 from support.servers import RealServer
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueQueue
 
 
-async def idle(queue: Torrelque, tasks: int | None = 0) -> None:
+async def idle(queue: TorrelqueQueue, tasks: int | None = 0) -> None:
     """Wait until the queue has so many tasks, None is any number, and nobody holds one."""
     while (stats := await queue.get_queue_stats()).working or tasks not in (None, stats.tasks):
         await asyncio.sleep(0.005)
@@ -36,7 +36,7 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.005)
 
 
-async def nothing_left(client: Redis, queue: Torrelque, counted: bool = False) -> bool:
+async def nothing_left(client: Redis, queue: TorrelqueQueue, counted: bool = False) -> bool:
     """Whether the queue has no key at all; with ``counted``, none but those of what hearts have counted."""
     prefix = queue.keys['pending'].removesuffix('pending')
     keys: Any = await client.keys('*')

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from support.carrying import Requests, inside, request, tell_of_process
-from torrelque import Torrelque, TorrelqueTypeError
+from torrelque import Torrelque, TorrelqueQueue, TorrelqueTypeError
 from torrelque.flows import current_flow, gather
 from torrelque.operate import Operator
 from torrelque.tasks import Call, CallNext, Sending, Tasks, Work, current, share_context
@@ -42,7 +42,7 @@ def seen(app: Tasks) -> list[str]:
     return seen
 
 
-async def payload_of(queue: Torrelque, handle: Any) -> Any:
+async def payload_of(queue: TorrelqueQueue, handle: Any) -> Any:
     return (await Operator(queue).task(str(handle.id))).payload
 
 

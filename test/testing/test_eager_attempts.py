@@ -244,7 +244,7 @@ async def test_all_is_as_before_behind_the_block(app: Tasks) -> None:
         raise ZeroDivisionError
     assert app._loops.__dict__ == kept
     await asyncio.sleep(0.01)
-    while not queue._closed:
+    while not queue._closed:  # type: ignore[attr-defined]
         await asyncio.sleep(0.005)
     with pytest.raises(TorrelqueClosedError):
         await queue.enqueue({'task': work.name})

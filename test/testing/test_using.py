@@ -397,7 +397,7 @@ def test_what_is_no_app_or_no_queue_is_refused(server: RealServer) -> None:
         using([app, app], queue)
     with server.sync_client() as client, SyncTorrelque(client) as synchronous:
         for bad in (None, 'queue', app):
-            with pytest.raises(TorrelqueTypeError, match=r'^queue must be a torrelque\.Torrelque, not'):
+            with pytest.raises(TorrelqueTypeError, match=r'^queue must be a queue of torrelque, not'):
                 using(app, bad)
         bad = synchronous
         with pytest.raises(TorrelqueTypeError, match='event loops of its own, also in synchronous tests'):

@@ -92,6 +92,27 @@ class SweepAnswer(TypedDict):
     fired: int
 
 
+class ShardAnswer(TypedDict):
+    """Of ``shards``: a shard of a queue; one in one place is its only one."""
+
+    queue: str
+    shard: int
+    """Its number, from 0."""
+    tag: str
+    """The hash tag of its keys."""
+    slot: int
+    """The slot of a Cluster that it is in."""
+    server: str
+    """Where it is: the address of the primary that has the slot, or of the server."""
+    tasks: int | None
+    """None, as the rest, where no answer came."""
+    pending: int | None
+    working: int | None
+    delayed: int | None
+    dead: int | None
+    waiting: int | None
+
+
 class EnqueueAnswer(TypedDict):
     """Of ``enqueue``: a task that is there now."""
 

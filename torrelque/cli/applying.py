@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from torrelque import Torrelque, TorrelqueLimit, TorrelqueLookupError
+from torrelque import TorrelqueLimit, TorrelqueLookupError, TorrelqueQueue
 from torrelque.config.amounts import instant, spell, spelt
 from torrelque.operate import Operator, ScheduleView
 
@@ -69,7 +69,7 @@ async def differences(config: 'Config', operator: Operator) -> tuple[list[Change
 # Limits
 
 
-async def _limits(config: 'Config', operator: Operator, queue: Torrelque) -> tuple[list[Change], list[str | None]]:
+async def _limits(config: 'Config', operator: Operator, queue: TorrelqueQueue) -> tuple[list[Change], list[str | None]]:
     section = config.sections.queues.get(queue.name)
     wanted = {} if section is None else section.limits
     limits = await queue.get_limits()
@@ -98,7 +98,7 @@ def _words(limit: TorrelqueLimit) -> str:
 class _Planned:
     """A schedule of a file, and what the server has of it."""
 
-    def __init__(self, name: str, section: 'ScheduleConfig', operator: Operator, queue: Torrelque) -> None:
+    def __init__(self, name: str, section: 'ScheduleConfig', operator: Operator, queue: TorrelqueQueue) -> None:
         self._name, self._section, self._operator, self._queue = name, section, operator, queue
 
     async def compare(self, changes: list[Change], left: list[str]) -> None:

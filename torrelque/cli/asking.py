@@ -169,6 +169,9 @@ ASKING = (
     Command('groups', 'groups of tasks: what waits, what limits them',
         'The first groups by what waits, after a look at all of them.',
         _with(_add_groups), of_module('.listing', 'groups')),
+    Command('shards', 'how a queue is spread over its shards', 'The shards of a queue: the hash tag and the slot of '
+        'each, the server that has it, and how many tasks are there. Ends with 1 where one does not answer.',
+        _with(), of_module('.shards', 'shards')),
     Command('schedules', 'what is enqueued again and again, and when', 'Schedules, those first that fire next: what '
         'they were made from, when they were due last, how many tasks they have enqueued, how many instants they have '
         'passed over. One that is dry has no instants left, and waits for a worker that knows its calendar. Ends with '

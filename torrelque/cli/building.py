@@ -4,8 +4,9 @@ import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque, TorrelqueError
+from torrelque import Torrelque, TorrelqueError, TorrelqueQueue
 from torrelque.worker import App, Worker
+from torrelque.worker.places import clients_of
 
 from .banner import Offer
 from .choosing import fifo_functions, strange, view
@@ -102,7 +103,7 @@ def _of_apps(options: RunOptions, apps: Sequence[App], version: str) -> Built:
     return Built(worker, offer, _nothing, _patience(options), doubts)
 
 
-def _make_queue(client: Any, name: str) -> Torrelque:
+def _make_queue(client: Any, name: str) -> TorrelqueQueue:
     return Torrelque(client, queue=name)
 
 
@@ -163,7 +164,7 @@ def _offer(
     version: str,
     ordered: Iterable[str] = (),
 ) -> Offer:
-    servers = [*dict.fromkeys(describe(queue.client) for queue in worker.queues)]
+    servers = [*dict.fromkeys(describe(client) for queue in worker.queues for client in clients_of(queue))]
     own = worker.health().queues
     steal = [queue.name for queue in worker.queues[len(own) :]]
     return Offer(

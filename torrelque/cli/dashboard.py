@@ -18,7 +18,7 @@ from .out import Out, number
 from .session import Session, answer, answer_alone, find_app, is_read_only
 
 if TYPE_CHECKING:
-    from torrelque import Torrelque
+    from torrelque import TorrelqueQueue
 
 PASSWORD = 'TORRELQUE_DASHBOARD_PASSWORD'
 NEEDED = ('starlette', 'jinja2', 'sse_starlette', 'uvicorn')
@@ -121,7 +121,7 @@ async def _show_demo(found: argparse.Namespace, out: Out, listener: socket.socke
 class _Shown(NamedTuple):
     """What is shown: some queues of an app, or of several, and the functions of these, whose arguments have names."""
 
-    queues: 'Sequence[Torrelque]'
+    queues: 'Sequence[TorrelqueQueue]'
     functions: Mapping[str, Any]
     watched: Watched = Watched()
 

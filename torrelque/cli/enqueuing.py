@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any
 
 from torrelque import (
-    Torrelque,
     TorrelqueBulkError,
     TorrelqueDuplicateError,
     TorrelqueFullError,
     TorrelqueLookupError,
+    TorrelqueQueue,
     TorrelqueTaskState,
     TorrelqueTaskStatus,
     TorrelqueTimeoutError,
@@ -133,12 +133,12 @@ def find_caller(found: argparse.Namespace, **options: Any) -> Any:
     return function.options(**options)
 
 
-async def _enqueue_by_app(session: Session, call: dict[str, Any]) -> tuple[str, Torrelque]:
+async def _enqueue_by_app(session: Session, call: dict[str, Any]) -> tuple[str, TorrelqueQueue]:
     """Have the app of the user enqueue a call, as its own code would."""
     found, app = session.found, target.find(session.found.app)
     caller = find_caller(found, task_id=found.id, **_given(found))
     # Its queue may be another one than those that this command is about.
-    queue: Torrelque = next(one for one in app.queues if one.name == caller.queue_name)
+    queue: TorrelqueQueue = next(one for one in app.queues if one.name == caller.queue_name)
     handle = await caller.enqueue(*call.get('args', ()), **call.get('kwargs', {}))
     return handle.id, queue
 
@@ -153,7 +153,7 @@ def _tell_id(session: Session, task_id: str, queue: str) -> None:
         session.out.line(task_id)
 
 
-async def _wait(session: Session, queue: Torrelque, task_id: str) -> int:
+async def _wait(session: Session, queue: TorrelqueQueue, task_id: str) -> int:
     """Wait for the end of a task, and tell it."""
     last: TorrelqueTaskState | None = None
     try:

@@ -1,5 +1,6 @@
 """Which queues are known by name, and what is told of a name that nothing is known of: a slip must not look well."""
 
+import asyncio
 import contextlib
 import difflib
 from typing import TYPE_CHECKING, Any
@@ -7,8 +8,13 @@ from typing import TYPE_CHECKING, Any
 from .failure import Exit, Failure
 
 if TYPE_CHECKING:
-    from torrelque import Torrelque
+    from collections.abc import Sequence
+
+    from torrelque import Torrelque, TorrelqueQueue
     from torrelque.operate import Found
+
+SOON = 2.0
+"""s that are waited for the answer whether a queue has shards, before it is served."""
 
 
 async def read_names(client: Any) -> 'list[Found]':
@@ -35,18 +41,64 @@ async def read_names(client: Any) -> 'list[Found]':
         ) from exc  # fmt: skip
 
 
-async def is_there(queue: 'Torrelque') -> bool:
+async def is_there(queue: 'TorrelqueQueue') -> bool:
     """Whether the server has anything of a queue."""
-    return bool(await queue.command('EXISTS', *map(str.encode, queue.keys.values())))
+    await queue.ready()
+    for shard in queue.shards:
+        if await shard.command('EXISTS', *map(str.encode, shard.keys.values())):
+            return True
+    return False
 
 
-async def unknown(queue: 'Torrelque') -> str | None:
+async def as_it_is(queue: 'Torrelque') -> 'TorrelqueQueue':
+    """A queue that was named, as the server has it: one with shards, where there is a map of them; it is asked once."""
+    from torrelque import TorrelqueServerError
+
+    try:
+        found = await queue.command('GET', queue.keys['shards'])
+    except TorrelqueServerError:
+        # A user who may not read it has to do with queues of one place alone.
+        found = None
+    if found is None:
+        return queue
+    from torrelque.sharded import Sharded
+
+    await queue.aclose()
+    whole = Sharded(queue.client, queue=queue.name, serialiser=queue.serialiser, max_tasks=queue.max_tasks)
+    whole.task_timeout, whole.result_ttl = queue.task_timeout, queue.result_ttl
+    # One on several servers is refused here, where nothing was told yet.
+    await whole.ready()
+    return whole
+
+
+async def refuse_shards(queues: 'Sequence[TorrelqueQueue]') -> None:
+    """Refuse to serve as queues of one place those that have shards: their tasks are elsewhere.
+
+    A server that does not answer soon is left to whoever waits for it.
+
+    :raises Failure: one has.
+    """
+    from torrelque import TorrelqueError
+
+    for queue in queues:
+        found = None
+        with contextlib.suppress(TorrelqueError, asyncio.TimeoutError):
+            found = await asyncio.wait_for(queue.command('GET', queue.keys['shards']), SOON)
+        if found is not None:
+            raise Failure(
+                f'queue {queue.name!r} has shards: make a Worker of torrelque.sharded.Sharded, or an app, and name that'
+            )
+
+
+async def unknown(queue: 'TorrelqueQueue') -> str | None:
     """What is told of a queue that the server has nothing of, and whose name nobody has noted; None of others, and
     where the names cannot be read."""
     if await is_there(queue):
         return None
+    from torrelque.worker.places import clients_of
+
     with contextlib.suppress(Failure):
-        names = [one.name for one in await read_names(queue.client)]
+        names = [one.name for one in await read_names(clients_of(queue)[0])]
         return None if queue.name in names else not_known('queue', queue.name, names)
     return None
 

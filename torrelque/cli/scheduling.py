@@ -5,7 +5,7 @@ import bisect
 import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torrelque import Torrelque, TorrelqueError
+from torrelque import TorrelqueError, TorrelqueQueue
 from torrelque.operate import Operator
 
 from . import target
@@ -164,7 +164,7 @@ def settled(given: float | datetime.datetime, now: float, utc: bool) -> float:
         raise Failure(f'{given.isoformat()} is no instant of this clock') from exc
 
 
-async def ask_time(queue: Torrelque) -> float:
+async def ask_time(queue: TorrelqueQueue) -> float:
     """The server's time (s)."""
     seconds, fraction = await queue.command('TIME')
     return int(seconds) + int(fraction) / 1e6

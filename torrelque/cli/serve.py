@@ -22,6 +22,7 @@ from .building import Built, build
 from .failure import Exit, Failure
 from .leash import Leash
 from .logs import JsonFormatter
+from .naming import refuse_shards
 from .notify import Notify
 from .options import RunOptions
 
@@ -66,6 +67,8 @@ async def _serve(options: RunOptions, leash: Leash | None, probes: 'Probes | Non
     if not options.queue and inspect.isawaitable(found):
         found = await _made(options.target, found)
     built = build(options, found, version())
+    if options.queue:
+        await refuse_shards(built.worker.queues)
     worker, notify = built.worker, Notify()
     JsonFormatter.worker = worker.name
     if leash is None or options.first:

@@ -22,7 +22,7 @@ from .out import Out
 from .program import Program
 
 if TYPE_CHECKING:
-    from torrelque import Torrelque
+    from torrelque import Torrelque, TorrelqueQueue
     from torrelque.operate import Operator
 
 CONNECTING = 5.0
@@ -42,7 +42,7 @@ class Session(NamedTuple):
     """Where the answer goes."""
 
     @property
-    def queues(self) -> 'Sequence[Torrelque]':
+    def queues(self) -> 'Sequence[TorrelqueQueue]':
         """The queues that are meant."""
         return self.operator.queues
 
@@ -210,7 +210,7 @@ async def _answer_of_server(found: argparse.Namespace, call: Callable[[Any, Out]
         return await call(client, Out(as_json=found.json, utc=found.utc))
 
 
-async def _meet(found: argparse.Namespace, queues: 'Sequence[Torrelque]') -> list[str]:
+async def _meet(found: argparse.Namespace, queues: 'Sequence[TorrelqueQueue]') -> list[str]:
     """Note that the queues were seen, but those of which there is nothing: a slip must not become a queue.  What a
     command that only looks has to tell of these."""
     from torrelque.operate import note
@@ -239,13 +239,14 @@ async def _meet(found: argparse.Namespace, queues: 'Sequence[Torrelque]') -> lis
 async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
     """A client of the server that is meant, once that has answered."""
     from torrelque.tasks.address import close_client
+    from torrelque.worker.places import clients_of
 
     from .filed import url_of
     from .server import connect
 
     if found.app is not None:
         app = find_app(found)
-        client = app.queues[0].client
+        client = clients_of(app.queues[0])[0]
         try:
             await _check_reached(client)
             yield client
@@ -264,10 +265,11 @@ async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
 
 
 @contextlib.asynccontextmanager
-async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterator[tuple[Any, list[Torrelque]]]':
+async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterator[tuple[Any, list[TorrelqueQueue]]]':
     from torrelque import Torrelque
 
     from .filed import names_of, queues_of
+    from .naming import as_it_is
 
     names = [*dict.fromkeys(found.queue or found.program.queues or _names_of_environment())]
     async with _open_client(found) as client, contextlib.AsyncExitStack() as stack:
@@ -277,9 +279,9 @@ async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterat
                 names = [*dict.fromkeys((*declared, *(queue.name for queue in await _find_queues(client))))]
                 if len(names) > 1 and not several:
                     raise Failure(f'name the queue with -q; there are {", ".join(names)}')
-            queues = queues_of(found, client, names, several)
-            queues = queues or [Torrelque(client, queue=name) for name in names]
-            queues = queues or await _queues_known(client, several)
+            named = queues_of(found, client, names, several)
+            named = named or [Torrelque(client, queue=name) for name in names]
+            queues = [await as_it_is(queue) for queue in named or await _queues_known(client, several)]
         else:
             queues = _queues_of_app(found, names)
         # A call of an app may go to a queue of it that is not named, and whose connection is closed as well.
@@ -300,8 +302,8 @@ def find_app(found: argparse.Namespace) -> Any:
     return app
 
 
-def _queues_of_app(found: argparse.Namespace, names: Sequence[str]) -> 'list[Torrelque]':
-    queues: list[Torrelque] = [*find_app(found).queues]
+def _queues_of_app(found: argparse.Namespace, names: Sequence[str]) -> 'list[TorrelqueQueue]':
+    queues: list[TorrelqueQueue] = [*find_app(found).queues]
     if missing := {*names} - {queue.name for queue in queues}:
         has = ', '.join(queue.name for queue in queues)
         raise Failure(f'--app {found.app} has no queue {", ".join(sorted(missing))}; it has {has}')

@@ -3,8 +3,9 @@
 import argparse
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueLimit
+from torrelque import TorrelqueLimit, TorrelqueQueue
 from torrelque.operate import ScheduleView
+from torrelque.operate.parts import home_of, part_of
 
 from .amounts import KEEP, spelt
 from .answers import LimitAnswer, PauseAnswer, SweepAnswer
@@ -35,9 +36,10 @@ def resume(found: argparse.Namespace) -> int:
     return answer_act(found, _resume)
 
 
-async def is_paused(queue: Torrelque, group: str | None) -> bool:
+async def is_paused(queue: TorrelqueQueue, group: str | None) -> bool:
     """Whether a group, or a queue, is paused by its own name."""
-    return bool(await queue.command('SISMEMBER', queue.keys['paused'], group or ''))
+    part = await (home_of(queue) if group is None else part_of(queue, group=group))
+    return bool(await part.command('SISMEMBER', part.keys['paused'], group or ''))
 
 
 async def _pause(session: Session) -> int:
@@ -112,7 +114,7 @@ def _answered(session: Session, view: ScheduleView, paused: bool, before: bool) 
     return session.out.as_json
 
 
-def _named(queue: Torrelque, group: str | None) -> str:
+def _named(queue: TorrelqueQueue, group: str | None) -> str:
     return f'queue {queue.name!r}' if group is None else f'group {group!r} of queue {queue.name!r}'
 
 

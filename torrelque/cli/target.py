@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 from torrelque.tasks import Enqueuer
 from torrelque.worker import ThreadWorker, Worker
 
@@ -102,7 +102,7 @@ def is_served(found: Any) -> bool:
 
 def is_app(found: Any) -> bool:
     """Whether it is an app: a `Tasks`, or another `torrelque.worker.App`."""
-    if isinstance(found, (type, Torrelque)):
+    if isinstance(found, (type, TorrelqueQueue)):
         return False
     try:
         return all(callable(getattr(found, name, None)) for name in ('find', 'prepare')) and hasattr(found, 'queues')
@@ -128,7 +128,7 @@ def is_handler(found: Any) -> bool:
 def misfit(target: str, found: Any, made: bool = False) -> Failure:
     """Why something is no target; or, if it was ``made`` by the target, nothing to serve."""
     what = f'{target} has made' if made else f'{target} is'
-    if isinstance(found, Torrelque):
+    if isinstance(found, TorrelqueQueue):
         kind = f'a queue, {found.name!r}'
         return Failure(f'{what} {kind}; name the handler of its tasks, and -q {found.name}')
     if isinstance(found, ThreadWorker):

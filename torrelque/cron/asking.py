@@ -5,7 +5,7 @@ import importlib.resources
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -32,7 +32,7 @@ class Time(NamedTuple):
         return EPOCH + timedelta(milliseconds=round(stored * 1000)) + self.moved
 
 
-async def ask_time(queue: Torrelque) -> Time:
+async def ask_time(queue: TorrelqueQueue) -> Time:
     """What time it is for the schedules of a queue.
 
     :raises TorrelqueConnectionError: no reply came for some ten seconds.
@@ -42,7 +42,7 @@ async def ask_time(queue: Torrelque) -> Time:
 
 
 async def look_declared(
-    queue: Torrelque, app: str, process: str, revision: int | None, start: bytes, done: bytes | None = None
+    queue: TorrelqueQueue, app: str, process: str, revision: int | None, start: bytes, done: bytes | None = None
 ) -> tuple[str, bytes, bytes]:
     """Look whether the schedules of an app are as a process has declared them, or, when that is done, note that they
     are.
@@ -59,7 +59,7 @@ async def look_declared(
 
 
 async def look_for_low(
-    queue: Torrelque, start: bytes, count: int, enough: int, few: int, span: timedelta
+    queue: TorrelqueQueue, start: bytes, count: int, enough: int, few: int, span: timedelta
 ) -> tuple[bytes, list[str]]:
     """Which lists of instants run low, or are used up, among some of the schedules of a queue.
 
@@ -73,13 +73,15 @@ async def look_for_low(
     return start, [name.decode('utf-8', 'surrogateescape') for name in names]
 
 
-async def read_times(queue: Torrelque, name: str) -> list[float]:
+async def read_times(queue: TorrelqueQueue, name: str) -> list[float]:
     """All instants of a schedule that are stored, as they are stored.  Those that are none, because they were changed
     by hand, are 0.
 
     :raises TorrelqueConnectionError: no reply came for some ten seconds.
     """
-    found = await queue.command('LRANGE', f'{queue.keys["times"]}:{name}', 0, -1)
+    await queue.ready()
+    home = queue.home
+    found = await home.command('LRANGE', f'{home.keys["times"]}:{name}', 0, -1)
     return [int(instant) / 1000 if instant.isdigit() else 0.0 for instant in found]
 
 
@@ -89,7 +91,9 @@ def _load(name: str) -> str:
     return ''.join(line for line in text.splitlines(True) if not line.startswith('--'))
 
 
-async def _run(queue: Torrelque, name: str, *args: str | bytes | float) -> Any:
+async def _run(queue: TorrelqueQueue, name: str, *args: str | bytes | float) -> Any:
     # These are short, and sent once in a while: they need no digest.
-    keys = queue.keys['pending'].encode(), queue.keys['never'].encode()
-    return await queue.command('EVAL', _load(name), 2, *keys, *args)
+    await queue.ready()
+    home = queue.home
+    keys = home.keys['pending'].encode(), home.keys['never'].encode()
+    return await home.command('EVAL', _load(name), 2, *keys, *args)

@@ -17,10 +17,10 @@ from typing import Any
 
 from torrelque import (
     Schedule,
-    Torrelque,
     TorrelqueConnectionError,
     TorrelqueError,
     TorrelqueLookupError,
+    TorrelqueQueue,
     TorrelqueValueError,
 )
 
@@ -70,7 +70,7 @@ class Owner:
 class Ear:
     """Hears which schedules of a queue run low, beside whoever else does: several apps may have one queue object."""
 
-    def __init__(self, queue: Torrelque, hear: Callable[[Sequence[str]], object]) -> None:
+    def __init__(self, queue: TorrelqueQueue, hear: Callable[[Sequence[str]], object]) -> None:
         self._queue = queue
         self._hear = hear
         known: Any = queue.when_low
@@ -103,7 +103,7 @@ class Ears:
 class Keeper:
     """Keeps the schedules of some queues in one event loop."""
 
-    def __init__(self, queues: Mapping[str, Torrelque], declared: Mapping[str, Plan], owner: Owner) -> None:
+    def __init__(self, queues: Mapping[str, TorrelqueQueue], declared: Mapping[str, Plan], owner: Owner) -> None:
         # Legend.  _queues: by what the app calls them.  _declared: plans by names, which may still grow.  _owner: who
         # declares them.  _due: when half of a list will be used up, by the clock of the event loop.  _idle: until when
         # nothing can be done for a list.  _pages: where the next look for low lists goes on, for each queue.  _starts:
@@ -168,7 +168,7 @@ class Keeper:
                 'apart, and has each remove its own', queue.name, ', '.join(sorted(left)),
             )  # fmt: skip
 
-    async def _remove(self, queue: Torrelque, record: Schedule) -> bool:
+    async def _remove(self, queue: TorrelqueQueue, record: Schedule) -> bool:
         owner = self._owner
         if owner.name is None or not await queue.remove_schedule(
             record.name, source=owner.source, revision=owner.revision

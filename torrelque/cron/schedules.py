@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 from torrelque import (
     Duration,
     Schedule,
-    Torrelque,
     TorrelqueDuplicateError,
     TorrelqueError,
     TorrelqueLookupError,
+    TorrelqueQueue,
     TorrelqueTypeError,
     TorrelqueValueError,
 )
@@ -269,7 +269,7 @@ class Schedules:
             keeper = self._keepers[loop] = Keeper(dict(self._queues()), self._declared, self._owner)
         return keeper
 
-    def _queues(self, name: str | None = None) -> Iterator[tuple[str, Torrelque]]:
+    def _queues(self, name: str | None = None) -> Iterator[tuple[str, TorrelqueQueue]]:
         """The queues that may have a schedule, the likeliest first, with what the app calls them."""
         if name is not None:
             check_name(name, 'the name of a schedule')
@@ -279,7 +279,7 @@ class Schedules:
         for each in dict.fromkeys([*first, *self._names(), *self._others]):
             yield each, here.find(each)
 
-    async def _find(self, name: str) -> tuple[str, Torrelque, Schedule]:
+    async def _find(self, name: str) -> tuple[str, TorrelqueQueue, Schedule]:
         missing = None
         for place, queue in self._queues(name):
             try:

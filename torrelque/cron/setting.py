@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from torrelque import Schedule, Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueValueError
+from torrelque import Schedule, TorrelqueError, TorrelqueLookupError, TorrelqueQueue, TorrelqueValueError
 
 from .ahead import Line, half_of, line_of, runs_low
 from .asking import EPOCH, Time, ask_time, read_times
@@ -25,7 +25,7 @@ EDITION = 'edition'
 """In a ``spec``: how often the list was replaced because the time zones had changed."""
 
 
-async def put(queue: Torrelque, plan: Plan, source: str, revision: int | None = None) -> bool:
+async def put(queue: TorrelqueQueue, plan: Plan, source: str, revision: int | None = None) -> bool:
     """Set a schedule: True where it is new or was changed; False where the very same is there, which was filled up, or
     where what is declared in code is over.
 
@@ -78,7 +78,7 @@ def _first(plan: Plan, time: Time) -> datetime:
     return phase + ((time.now - phase) // period + 1) * period
 
 
-async def _get(queue: Torrelque, name: str) -> Schedule | None:
+async def _get(queue: TorrelqueQueue, name: str) -> Schedule | None:
     try:
         return await queue.get_schedule(name)
     except TorrelqueLookupError:
@@ -91,7 +91,7 @@ async def _get(queue: Torrelque, name: str) -> Schedule | None:
     return None
 
 
-async def fill_up(queue: Torrelque, record: Schedule, line: Line, time: Time) -> float | None:
+async def fill_up(queue: TorrelqueQueue, record: Schedule, line: Line, time: Time) -> float | None:
     """Go on with a list of which half is used up; after how long (s) to look again, None where it needs nobody."""
     if record.end is not None and record.until is not None and record.end > record.until:
         return None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskSerialiser, TorrelqueValueError
+from torrelque import Torrelque, TorrelqueLookupError, TorrelqueQueue, TorrelqueTaskSerialiser, TorrelqueValueError
 from torrelque.operate import Operator, TaskView
 
 from .asking import Ask, Do, Kind
@@ -59,13 +59,15 @@ def make(kind: Kind, visit: Visit, given: Mapping[str, Any], form: Query) -> tup
     return f'Enqueue a copy of task {shorten(task_id, 80)}', do
 
 
-async def enqueue_bytes(queue: Torrelque, payload: bytes, like: TaskView, task_id: str) -> str:
+async def enqueue_bytes(queue: TorrelqueQueue, payload: bytes, like: TaskView, task_id: str) -> str:
     """Enqueue a payload as it is, with the options of a task.
 
     :raises TorrelqueDuplicateError: the queue knows the id.
     :raises TorrelqueFullError: the queue is full.
     """
-    async with Torrelque(queue.client, queue=queue.name, serialiser=BYTES, max_tasks=queue.max_tasks) as other:
+    await queue.ready()
+    shard = queue.shard_of(None if like.group is not None else task_id, like.group)
+    async with Torrelque(shard.client, queue=shard.name, serialiser=BYTES, max_tasks=shard.max_tasks) as other:
         return await other.enqueue(
             payload, task_id=task_id, group=like.group, priority=like.priority, max_attempts=like.max_attempts,
             task_timeout=None if like.timeout is None or like.timeout < LEASE else like.timeout,

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError
+from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueQueue
 from torrelque.embedded import Server
 from torrelque.operate import Operator
 from torrelque.tasks import Tasks
@@ -47,7 +47,7 @@ class Demo:
     It takes a second to begin, and ends within two.
     """
 
-    queues: list[Torrelque]
+    queues: list[TorrelqueQueue]
     """The queues that are to be shown, within the block."""
     functions: Mapping[str, Any]
     """Their decorated functions by their names, as an app has them: so arguments by place have names, too."""

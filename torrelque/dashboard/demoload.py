@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueDuplicateError, TorrelqueFullError, TorrelqueTaskStatus
+from torrelque import TorrelqueDuplicateError, TorrelqueFullError, TorrelqueQueue, TorrelqueTaskStatus
 from torrelque.flows import gather
 from torrelque.operate import Operator
 from torrelque.tasks import Enqueuer, Handle
@@ -96,7 +96,7 @@ class Load:
                 # Whatever somebody has done to the queues, the demo goes on.
                 logger.exception('the demo could not enqueue a task')
 
-    async def _age(self, queue: Torrelque, handles: Sequence[Handle[Any] | None], since: float) -> None:
+    async def _age(self, queue: TorrelqueQueue, handles: Sequence[Handle[Any] | None], since: float) -> None:
         """Have it that tasks were enqueued one after the other, the first so long (s) ago."""
         now = time.time()
         for place, handle in enumerate(handles):
@@ -217,7 +217,7 @@ class Load:
         for queue in self._queues.values():
             await self._thin_out(queue)
 
-    async def _thin_out(self, queue: Torrelque) -> None:
+    async def _thin_out(self, queue: TorrelqueQueue) -> None:
         """Take back those that died first, but those of flows, which stand still for everybody to see."""
         dead = (await queue.get_queue_stats()).dead
         if dead > DEAD + DEAD // 4:

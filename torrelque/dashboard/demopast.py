@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 from torrelque.protocol.keys import BUCKETS
 
 MINUTES, HOURS = 8 * 60, 14 * 24
@@ -90,7 +90,7 @@ Fields = dict[str, list[float]]
 Shares = Sequence[tuple[int, float]]
 
 
-async def write_past(queues: Iterable[Torrelque], client: Any, seed: int) -> None:
+async def write_past(queues: Iterable[TorrelqueQueue], client: Any, seed: int) -> None:
     """Write the past of queues, by one pipeline of a client of their server."""
     pipe = client.pipeline(transaction=False)
     now, chance = time.time(), random.Random(seed)

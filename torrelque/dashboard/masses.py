@@ -108,7 +108,7 @@ async def _count(kind: Kind, visit: Visit, selection: Selection, plan: Plan) -> 
 async def _examples(kind: Kind, visit: Visit, selection: Selection, plan: Plan) -> list[TaskView]:
     """Some of the tasks, as far as they are found soon."""
     queue, found = visit.queue, list[TaskView]()
-    if known := (plan.ids or {}).get(queue.name):
+    if known := [one for ids in (plan.ids or {}).values() for one in ids]:
         selection = Selection(ids=known[:EXAMPLES])
     elif selection.status is None:
         selection = replace(selection, status=PLACES[kind.name][0])

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueLimit, TorrelqueLookupError, TorrelqueValueError
+from torrelque import TorrelqueLimit, TorrelqueLookupError, TorrelqueQueue, TorrelqueValueError
 from torrelque.operate import Operator, ScheduleView
+from torrelque.operate.parts import home_of, part_of
 
 from .asking import Ask, Do, Kind, group_of, named_queue
 from .doing import Doing
@@ -16,10 +17,11 @@ from .wording import age, duration, number, rate
 # Pauses
 
 
-async def is_paused(queue: Torrelque, group: str | None) -> bool:
+async def is_paused(queue: TorrelqueQueue, group: str | None) -> bool:
     """Whether a group, or a queue, is paused by its own name."""
     name = (group or '').encode('utf-8', 'surrogateescape')
-    return bool(await queue.command('SISMEMBER', queue.keys['paused'].encode(), name))
+    part = await (home_of(queue) if group is None else part_of(queue, group=group))
+    return bool(await part.command('SISMEMBER', part.keys['paused'].encode(), name))
 
 
 async def ask_pause(kind: Kind, visit: Visit) -> Ask:
@@ -110,7 +112,7 @@ def make_limit(kind: Kind, visit: Visit, given: Mapping[str, Any], form: Query) 
     return f'Set the limits of {name}', do
 
 
-async def _limit_of(queue: Torrelque, group: str | None) -> TorrelqueLimit:
+async def _limit_of(queue: TorrelqueQueue, group: str | None) -> TorrelqueLimit:
     return (await queue.get_limits()).get(group, TorrelqueLimit(None, None))
 
 

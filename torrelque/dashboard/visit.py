@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from typing import TypeVar
 
-from torrelque import Torrelque, TorrelqueServerError, TorrelqueValueError
+from torrelque import TorrelqueQueue, TorrelqueServerError, TorrelqueValueError
 from torrelque.operate import (
     Act,
     AlertView,
@@ -27,6 +27,7 @@ from torrelque.operate import (
     WorkerView,
     read_alerts,
 )
+from torrelque.operate.parts import home_of
 from torrelque.operate.records import read_functions
 
 from .access import Visitor
@@ -114,7 +115,7 @@ class Visit:
         return min(int(text), most)
 
     @property
-    def queue(self) -> Torrelque:
+    def queue(self) -> TorrelqueQueue:
         """The queue that is asked for; where there is only one, that.
 
         :raises TorrelqueValueError: there is none of this name, or none is named.
@@ -233,7 +234,8 @@ class Visit:
 
         async def read() -> list[FunctionView]:
             span = LENGTHS[length]
-            return await read_functions(queue, span, await self.records(name, length) if span <= MINUTES else None)
+            records = await self.records(name, length) if span <= MINUTES else None
+            return await read_functions(await home_of(queue), span, records)
 
         # The longer the time is, the less a moment changes of it, and the longer it takes to read it.
         age = RECORDS if length == '1h' else 6 * RECORDS

@@ -4,13 +4,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from torrelque import (
-    Torrelque,
-    TorrelqueError,
-    TorrelqueLeaseLostError,
-    TorrelqueLookupError,
-    TorrelqueTypeError,
-)
+from torrelque import TorrelqueError, TorrelqueLeaseLostError, TorrelqueLookupError, TorrelqueQueue, TorrelqueTypeError
 from torrelque.protocol.check import check_name
 from torrelque.tasks.context import Sending, awake, given_context
 from torrelque.tasks.running import kept_with_call
@@ -132,7 +126,7 @@ class FlowContext:
     # Parts
 
     @property
-    def _queue(self) -> Torrelque:
+    def _queue(self) -> TorrelqueQueue:
         """The queue of the flow."""
         if getattr(self._delivery, 'queue', None) is None:
             raise TorrelqueError('a function in a process has no queue; let it return what another step does with it')

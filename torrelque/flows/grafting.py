@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueNode, TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueNode, TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.worker import Delivery
 from torrelque.worker.delivery import Instead
 
@@ -130,7 +130,7 @@ def graft_of(ends: Sequence[Node], choices: Choices | None, single: bool, home: 
     return Graft(queue, plan.tasks, plan.task, plan.out[0], choices, plan.orders)
 
 
-async def set_limit(queue: Torrelque, group: str, limit: int) -> None:
+async def set_limit(queue: TorrelqueQueue, group: str, limit: int) -> None:
     """Have so many tasks of a group run at a time; what else limits it stays."""
     known = (await queue.get_limits()).get(group)
     if known is None or known.concurrency != limit:

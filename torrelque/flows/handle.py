@@ -8,10 +8,10 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from torrelque import (
     Duration,
-    Torrelque,
     TorrelqueError,
     TorrelqueLookupError,
     TorrelqueOutcome,
+    TorrelqueQueue,
     TorrelqueTaskState,
     TorrelqueTaskStatus,
     TorrelqueTypeError,
@@ -260,7 +260,7 @@ class FlowHandle(Generic[T_co]):
 
     # Parts
 
-    def _here(self) -> Torrelque:
+    def _here(self) -> TorrelqueQueue:
         return self._loops.here().find(self._queue)
 
     async def _states(self, timeout: Duration | None) -> AsyncGenerator[TorrelqueTaskState, None]:
@@ -343,7 +343,7 @@ class FlowTask(Handle[Any]):
 
 
 async def enqueue_plan(
-    queue: Torrelque,
+    queue: TorrelqueQueue,
     flow_id: str,
     task: Mapping[str, Any],
     tasks: Sequence[Mapping[str, Any]],
@@ -360,7 +360,7 @@ async def enqueue_plan(
     await queue.enqueue_flow(nodes, task=task, flow_id=flow_id, out=out, **said)
 
 
-async def outcomes_of(queue: Torrelque, flow_id: str) -> AsyncGenerator[Outcome, None]:
+async def outcomes_of(queue: TorrelqueQueue, flow_id: str) -> AsyncGenerator[Outcome, None]:
     """What has become of the tasks of a flow, those first that others wait for, then those that came to it while it
     ran."""
     flow = await queue.get_flow(flow_id)
@@ -394,7 +394,7 @@ def _named(flow_id: str, found: TorrelqueOutcome) -> Outcome:
     return Outcome(str(found.id).removeprefix(f'{flow_id}.'), found.how, found.result, found.error)
 
 
-async def _failed_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
+async def _failed_of(queue: TorrelqueQueue, flow_id: str) -> dict[str, str | None]:
     """Tasks that have failed, with their errors, but for those that were skipped because of these, or have given their
     places to them."""
     failed: dict[str, str | None] = {}
@@ -407,7 +407,7 @@ async def _failed_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
     return failed
 
 
-async def _dead_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
+async def _dead_of(queue: TorrelqueQueue, flow_id: str) -> dict[str, str | None]:
     """Tasks that are dead, among the first that have not ended, with their errors."""
     unended: list[str] = []
     async with aclosing(outcomes_of(queue, flow_id)) as outcomes:

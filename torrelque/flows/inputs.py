@@ -6,7 +6,7 @@ A flow cannot end before a task of it has, so what an attempt reads is there for
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueLookupError
+from torrelque import TorrelqueLookupError, TorrelqueQueue
 from torrelque.worker import Delivery, Reject
 
 __all__ = ['fill_in', 'home_of', 'read_each', 'read_many']
@@ -15,7 +15,7 @@ TOGETHER = 250
 """Results that are read in one call."""
 
 
-def home_of(delivery: Delivery) -> Torrelque:
+def home_of(delivery: Delivery) -> TorrelqueQueue:
     """The queue of the flow that a task is of.
 
     :raises TorrelqueTypeError: the task says that, and not as a text.
@@ -54,7 +54,7 @@ async def fill_in(delivery: Delivery) -> None:
             raise Reject(f'the task has no place for a result: {path!r}') from exc
 
 
-async def read_many(queue: Torrelque, flow_id: str, task_ids: Sequence[str]) -> list[Any]:
+async def read_many(queue: TorrelqueQueue, flow_id: str, task_ids: Sequence[str]) -> list[Any]:
     """The results of tasks that have completed.
 
     :raises TorrelqueLookupError: one has not, or its result is not there any more.
@@ -63,7 +63,7 @@ async def read_many(queue: Torrelque, flow_id: str, task_ids: Sequence[str]) -> 
     return [found[task_id] for task_id in task_ids]
 
 
-async def read_each(queue: Torrelque, flow_id: str, task_id: str, count: Any) -> list[Any]:
+async def read_each(queue: TorrelqueQueue, flow_id: str, task_id: str, count: Any) -> list[Any]:
     """The results of the calls that a map has enqueued, of which its own result is the number.
 
     :raises TorrelqueLookupError: there are not as many.
@@ -77,7 +77,7 @@ async def read_each(queue: Torrelque, flow_id: str, task_id: str, count: Any) ->
 # Parts
 
 
-def _of_queue(queue: Torrelque, error: TorrelqueLookupError) -> TorrelqueLookupError:
+def _of_queue(queue: TorrelqueQueue, error: TorrelqueLookupError) -> TorrelqueLookupError:
     error.queue = queue.name
     return error
 
@@ -88,7 +88,7 @@ def _ids_of(entry: Sequence[Any]) -> Iterator[str]:
         yield one if isinstance(one, str) else one[0]
 
 
-async def _read_known(queue: Torrelque, flow_id: str, ids: Sequence[str], first: set[str]) -> dict[str, Any]:
+async def _read_known(queue: TorrelqueQueue, flow_id: str, ids: Sequence[str], first: set[str]) -> dict[str, Any]:
     """Results by the ids of their tasks; ``first`` may be missing."""
     found: dict[str, Any] = {}
     for start in range(0, len(ids), TOGETHER):
@@ -102,7 +102,7 @@ async def _read_known(queue: Torrelque, flow_id: str, ids: Sequence[str], first:
     return found
 
 
-async def _value_of(queue: Torrelque, flow_id: str, source: Any, how: str, found: dict[str, Any]) -> Any:
+async def _value_of(queue: TorrelqueQueue, flow_id: str, source: Any, how: str, found: dict[str, Any]) -> Any:
     if how == 'one':
         return found[source]
     if how == 'each':

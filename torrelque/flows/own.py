@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torrelque import (
-    Torrelque,
     TorrelqueDuplicateError,
     TorrelqueLookupError,
     TorrelqueNode,
+    TorrelqueQueue,
     TorrelqueTaskStatus,
     TorrelqueTypeError,
     TorrelqueValueError,
@@ -122,7 +122,7 @@ async def _add(delivery: Delivery, flow_id: str, nodes: list[TorrelqueNode]) -> 
         nodes = [node._replace(before=before) for node in nodes]
 
 
-async def _waits(queue: Torrelque, task_id: str) -> bool:
+async def _waits(queue: TorrelqueQueue, task_id: str) -> bool:
     try:
         return (await queue.get_task_state(task_id)).status is TorrelqueTaskStatus.WAITING
     except TorrelqueLookupError:

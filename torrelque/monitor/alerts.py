@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from torrelque import Torrelque, TorrelqueClosedError, TorrelqueError, TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueClosedError, TorrelqueError, TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import AlertView, Operator
 
 from .measures import measure, read
@@ -40,7 +40,7 @@ Self = TypeVar('Self', bound='Alerts')
 class Task(NamedTuple):
     """What this process has the right to tell."""
 
-    queue: Torrelque
+    queue: TorrelqueQueue
     rule: Rule
     view: AlertView
     state: str
@@ -67,7 +67,7 @@ class Alerts:
 
     def __init__(
         self,
-        queues: Torrelque | Iterable[Torrelque],
+        queues: TorrelqueQueue | Iterable[TorrelqueQueue],
         rules: Iterable[Rule],
         to: Mapping[str, Sink] | Iterable[Sink] | Sink = (),
     ) -> None:
@@ -130,7 +130,7 @@ class Alerts:
         finally:
             await self.aclose()
 
-    def look_soon(self, queue: Torrelque) -> None:
+    def look_soon(self, queue: TorrelqueQueue) -> None:
         """Begin a look at one queue, and return: what ``on_sample`` of a `torrelque.worker.Worker` can be."""
         if queue.name in self._operators:
             self._begin(self._look_at(queue.name))

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client.core import Metric
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 from torrelque.tasks.background import Background
 from torrelque.tasks.loops import is_bound
 from torrelque.worker.crossing import run_in_loop
+from torrelque.worker.places import clients_of
 
 from .exposing import describe, families
 from .reading import Reader, Snapshot
@@ -24,7 +25,7 @@ from .reading import Reader, Snapshot
 class Collector:
     """A collector for a registry of prometheus-client; `Metrics.collector` makes it."""
 
-    def __init__(self, make: Callable[[], Sequence[Torrelque]], groups: Sequence[str], patience: float) -> None:
+    def __init__(self, make: Callable[[], Sequence[TorrelqueQueue]], groups: Sequence[str], patience: float) -> None:
         # Legend.  _make: makes the queue objects, in the event loop that they are used in.  _lock: for what is below,
         # which several threads ask for.  _background: the event loop, once it is needed.  _reader: what reads in it,
         # which only that loop touches.  _pid: the process that both are of.
@@ -78,9 +79,9 @@ class Collector:
             await reader.aclose()
             for queue in reader.queues:
                 await queue.aclose()
-                if is_bound(queue.client):
+                for client in filter(is_bound, clients_of(queue)):
                     # The client of a Sentinel or of a Cluster belongs to one event loop, so it was made for this one.
-                    await queue.client.aclose()
+                    await client.aclose()
 
     def renew_lock(self) -> None:
         """In a forked child: another thread of the parent may have held the lock, and is not here to let it go."""

@@ -250,8 +250,7 @@ async def read(operator: Operator, names: Iterable[str]) -> Seen:
                  for task in worker.running if task.queue in ('', queue.name)]  # fmt: skip
         seen = seen._replace(running=_age(min(since, default=None), seen))
     if 'ended' in needs and one.overdue_leases:
-        page = await operator.page('working', most=1, payload=0)
-        seen = seen._replace(ended=max((_age(task.lease_end, seen) for task in page), default=0.0))
+        seen = seen._replace(ended=_age(one.overdue_since, seen))
     if 'groups' in needs and one.groups:
         groups = await operator.groups(by='oldest', most=1)
         oldest = next((group.oldest for group in groups), None)

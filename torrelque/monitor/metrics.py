@@ -9,12 +9,13 @@ import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from torrelque import Duration, Torrelque, TorrelqueError, TorrelqueTypeError, TorrelqueValueError
+from torrelque import Duration, TorrelqueError, TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import Operator, Scale
 from torrelque.operate.given import find_queues
 from torrelque.protocol import check
 from torrelque.tasks.ground import copy_queue
 from torrelque.tasks.loops import is_bound
+from torrelque.worker.places import clients_of
 
 if importlib.util.find_spec('prometheus_client') is None:
     raise TorrelqueError(
@@ -61,7 +62,7 @@ class Metrics:
         # None where _make makes them.  _parts: what there is in the event loop that was asked in last.  _app: what
         # answers requests, once there was one.
         self._queues = [*queues] if isinstance(queues, Iterator) else queues
-        self._given: Sequence[Torrelque] | None = None
+        self._given: Sequence[TorrelqueQueue] | None = None
         self._make: Callable[[], Any] | None = None
         if callable(queues) and not hasattr(type(queues), 'queues'):
             self._make = check.check_call(queues, 'queues')
@@ -119,7 +120,7 @@ class Metrics:
         :raises TorrelqueError: a client of a Sentinel or of a Cluster belongs to one event loop; give a function.
         """
         if self._make is None:
-            bound = [queue.name for queue in self._given or () if is_bound(queue.client)]
+            bound = [queue.name for queue in self._given or () if any(map(is_bound, clients_of(queue)))]
             if bound:
                 raise TorrelqueError(
                     f'queue {bound[0]!r}: the client of a Sentinel or of a Cluster belongs to one event loop, and a '
@@ -143,11 +144,11 @@ class Metrics:
             parts = self._parts = _Parts(Reader(queues, self._groups, self._patience), self._patience)
         return parts
 
-    def _find(self, given: Any) -> Sequence[Torrelque]:
+    def _find(self, given: Any) -> Sequence[TorrelqueQueue]:
         """The queue objects, of an app those that it uses in the running event loop."""
         return check_several(find_queues(given, 'an exporter'))
 
-    def _copy(self) -> Sequence[Torrelque]:
+    def _copy(self) -> Sequence[TorrelqueQueue]:
         """Objects of the queues for another event loop."""
         if self._make is not None:
             return self._find(self._make())
@@ -187,7 +188,7 @@ class _Parts:
             await queue.aclose()
 
 
-def check_several(queues: Sequence[Torrelque]) -> Sequence[Torrelque]:
+def check_several(queues: Sequence[TorrelqueQueue]) -> Sequence[TorrelqueQueue]:
     """Refuse names of queues that would be the same as labels.
 
     :raises TorrelqueValueError: two queues have one name.

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 from torrelque.operate import Finding, Operator
 
 from .measures import MEASURES, measure, read
 from .rules import Rule
 
 
-async def breaches(queue: Torrelque, rules: Iterable[Rule]) -> list[Finding]:
+async def breaches(queue: TorrelqueQueue, rules: Iterable[Rule]) -> list[Finding]:
     """Rules of a queue whose value is ``above`` or more now, whatever their ``for_`` is.  Nothing is written, nobody is
     told.
 

@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import redis.exceptions
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueServerError
+from torrelque import TorrelqueError, TorrelqueQueue, TorrelqueServerError
 from torrelque.operate import Counts, FunctionCounts, GroupView, Operator, Overview, read_alerts
 
 from .labels import functions_of
@@ -87,7 +87,7 @@ class Reader:
     :param patience: s after which a queue whose server does not answer counts as away.
     """
 
-    def __init__(self, queues: Sequence[Torrelque], groups: Sequence[str], patience: float) -> None:
+    def __init__(self, queues: Sequence[TorrelqueQueue], groups: Sequence[str], patience: float) -> None:
         self.queues = queues
         self.loop = asyncio.get_running_loop()
         """The event loop that it belongs to."""
@@ -105,7 +105,7 @@ class Reader:
         seen = await asyncio.gather(*map(self._look, self.queues))
         return Snapshot(seen, time.perf_counter() - began)
 
-    async def _look(self, queue: Torrelque) -> Seen:
+    async def _look(self, queue: TorrelqueQueue) -> Seen:
         """A queue, or that it could not be read."""
         try:
             seen = await asyncio.wait_for(self._ask(queue), self._patience)
@@ -115,7 +115,7 @@ class Reader:
         self._silent.discard(queue.name)
         return seen
 
-    async def _ask(self, queue: Torrelque) -> Seen:
+    async def _ask(self, queue: TorrelqueQueue) -> Seen:
         operator = Operator(queue)
         # All but the hearts and the schedules goes to the server at once.
         overview, [counts], groups, alerts = await asyncio.gather(

@@ -5,7 +5,8 @@ import hashlib
 import importlib.resources
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueServerError
+from torrelque import TorrelqueQueue, TorrelqueServerError
+from torrelque.operate.parts import home_of
 
 
 @functools.cache
@@ -16,13 +17,14 @@ def load(name: str) -> tuple[str, str]:
     return text, hashlib.sha1(text.encode()).hexdigest()
 
 
-async def run_script(queue: Torrelque, name: str, *args: str | bytes | float) -> Any:
+async def run_script(queue: TorrelqueQueue, name: str, *args: str | bytes | float) -> Any:
     """The reply of a script.  When the reply was lost the script is sent again, so it may be carried out twice.
 
     :raises TorrelqueServerError: the server refused it.
     :raises TorrelqueConnectionError: no reply came for some ten seconds.
     """
     text, digest = load(name)
+    queue = await home_of(queue)
     rest = [2, queue.keys['pending'].encode(), queue.keys['never'].encode(), *args]
     try:
         return await queue.command('EVALSHA', digest, *rest)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueServerError, TorrelqueValueError
+from torrelque import TorrelqueConnectionError, TorrelqueQueue, TorrelqueServerError, TorrelqueValueError
 
 from .values import Act
 
@@ -33,8 +33,9 @@ LONGEST = 1000
 
 
 async def write_act(
-    queue: Torrelque, name: str, who: str, what: str, count: int, on_act: Callable[[Act], Any] | None, number: str = ''
-) -> None:
+    queue: TorrelqueQueue, name: str, who: str, what: str, count: int, on_act: Callable[[Act], Any] | None,
+    number: str = ''
+) -> None:  # fmt: skip
     """Put an act on record, log it, and tell ``on_act``.
 
     :param number: tells what was asked for once from all else.
@@ -60,7 +61,7 @@ async def write_act(
         logger.exception('queue %r: the function on_act failed', queue.name)
 
 
-def _reason(queue: Torrelque, error: Exception) -> str:
+def _reason(queue: TorrelqueQueue, error: Exception) -> str:
     return str(error).removeprefix(f'queue {queue.name!r}: ')
 
 
@@ -73,7 +74,7 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'
 
 
-async def _write(queue: Torrelque, name: str, who: str, what: str, count: int, number: str) -> float:
+async def _write(queue: TorrelqueQueue, name: str, who: str, what: str, count: int, number: str) -> float:
     """Write an act, once however often it is sent; the server's time."""
     act_id = secrets.token_hex(8)
     begin = json.dumps({'id': act_id})[:-1] + ', "time": '
@@ -88,7 +89,7 @@ def _script() -> str:
     return (importlib.resources.files('torrelque.operate') / 'script' / 'act.lua').read_text('utf-8')
 
 
-async def read_acts(queue: Torrelque) -> list[Act]:
+async def read_acts(queue: TorrelqueQueue) -> list[Act]:
     """The last 500 acts, the newest first; what is none, and what is there twice, is passed over.
 
     :raises TorrelqueServerError: the server refused it.
@@ -108,7 +109,7 @@ async def read_acts(queue: Torrelque) -> list[Act]:
     return list(acts.values())
 
 
-def _act_of(queue: Torrelque, values: dict[str, Any]) -> Act:
+def _act_of(queue: TorrelqueQueue, values: dict[str, Any]) -> Act:
     """An act, of what was written.
 
     :raises ValueError: it is none.
@@ -128,7 +129,7 @@ def _act_of(queue: Torrelque, values: dict[str, Any]) -> Act:
 # Once
 
 
-async def claim(queue: Torrelque, number: str) -> bool:
+async def claim(queue: TorrelqueQueue, number: str) -> bool:
     """Take a number, for a day: whether nobody had it.
 
     :raises TorrelqueError: the server refused it, or was away for some ten seconds; whether it is taken is unknown.
@@ -140,12 +141,12 @@ async def claim(queue: Torrelque, number: str) -> bool:
     return bool(await queue.command('GET', key) == mark.encode())
 
 
-async def is_claimed(queue: Torrelque, number: str) -> bool:
+async def is_claimed(queue: TorrelqueQueue, number: str) -> bool:
     """Whether somebody has taken a number in the last day."""
     return bool(await queue.command('EXISTS', _key_of(queue, number)))
 
 
-def _key_of(queue: Torrelque, number: str) -> bytes:
+def _key_of(queue: TorrelqueQueue, number: str) -> bytes:
     if not number:
         raise TorrelqueValueError('this operator was given no number')
     return f'{queue.keys["acts"]}:{number}'.encode()

@@ -7,9 +7,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 
 from .asking import ask
+from .parts import home_of
 from .reading import instant_of, number_of, text_of
 from .values import Value
 
@@ -80,13 +81,13 @@ class AlertView(Value):
         )  # fmt: skip
 
 
-async def read_alerts(queue: Torrelque) -> list[AlertView]:
+async def read_alerts(queue: TorrelqueQueue) -> list[AlertView]:
     """The rules of `torrelque.monitor` that anybody has looked at in the last day, in order of their names; of what is
     not `AlertView.current`, nobody knows how it is.
 
     :raises TorrelqueServerError: the server refused it.
     """
-    now, flat = await ask(queue, 'alerts')
+    now, flat = await ask(await home_of(queue), 'alerts')
     found: dict[str, AlertView] = {}
     for field, state in zip(flat[::2], flat[1::2], strict=True):
         name = text_of(field.rpartition(b':')[0])

@@ -10,10 +10,10 @@ import importlib.resources
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from torrelque import Torrelque, TorrelqueServerError
+from torrelque import TorrelqueQueue, TorrelqueServerError
 
 # Whether the server of a queue has no read-only scripts, once that is known.
-_old: WeakKeyDictionary[Torrelque, bool] = WeakKeyDictionary()
+_old: WeakKeyDictionary[TorrelqueQueue, bool] = WeakKeyDictionary()
 
 
 @functools.cache
@@ -25,7 +25,7 @@ def load(name: str) -> tuple[str, str]:
     return text, hashlib.sha1(text.encode()).hexdigest()
 
 
-async def ask(queue: Torrelque, name: str, *args: str | bytes | float) -> Any:
+async def ask(queue: TorrelqueQueue, name: str, *args: str | bytes | float) -> Any:
     """The reply of a script, texts as bytes.  It may be cancelled, and be repeated.
 
     :raises TorrelqueServerError: the server refused it.

@@ -13,12 +13,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol import check
 
 from . import pages
 from .hearts import Watch
 from .pace import Pace
+from .parts import place_of
 from .plan import Plan
 from .reading import check_unique
 from .selection import Selection, check_selection, exact_name
@@ -53,7 +54,7 @@ def check_progress(on_progress: Callable[[Outcome], Any] | None) -> None:
 
 
 async def select(
-    queue: Torrelque, selection: Selection, payload: int, told: Callable[[int, int], Any] = lambda *_: None
+    queue: TorrelqueQueue, selection: Selection, payload: int, told: Callable[[int, int], Any] = lambda *_: None
 ) -> AsyncIterator[list[TaskView]]:
     """The tasks of a selection, as a walk finds them; of payloads up to so many bytes.
 
@@ -68,15 +69,16 @@ async def select(
             yield found
 
 
-async def server_time(queue: Torrelque) -> float:
+async def server_time(queue: TorrelqueQueue) -> float:
     """The time of the queue's server (s)."""
     seconds, fraction = await queue.command('TIME')
     return int(seconds) + int(fraction) / 1e6
 
 
 async def _scan(
-    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, payload: int, watch: Watch | None = None
-) -> AsyncGenerator[tuple[int, list[TaskView]], None]:
+    queue: TorrelqueQueue, selection: Selection, places: Sequence[str], now: float, payload: int,
+    watch: Watch | None = None
+) -> AsyncGenerator[tuple[int, list[TaskView]], None]:  # fmt: skip
     """How many tasks were looked at, and those of them that are selected, again and again."""
     matches = selection.matcher(now)
     text = selection.text is not None
@@ -90,7 +92,7 @@ async def _scan(
 
 
 async def _tasks(
-    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, room: int, watch: Watch
+    queue: TorrelqueQueue, selection: Selection, places: Sequence[str], now: float, room: int, watch: Watch
 ) -> AsyncIterator[list[TaskView]]:
     if selection.ids is not None and selection.status not in ('ready', 'orphaned'):
         ids = list(dict.fromkeys(map(str, selection.ids)))
@@ -118,7 +120,7 @@ def _finite(instant: float) -> float | None:
     return instant if math.isfinite(instant) else None
 
 
-async def _whole(queue: Torrelque, task: TaskView, room: int) -> TaskView:
+async def _whole(queue: TorrelqueQueue, task: TaskView, room: int) -> TaskView:
     """A task with its payload, where that is longer than what is read with others."""
     if task.raw is not None or task.size is None or task.size <= room:
         return task
@@ -134,7 +136,7 @@ def _without(task: TaskView, payload: int) -> TaskView:
 
 
 async def act(
-    queue: Torrelque | Sequence[Torrelque],
+    queue: TorrelqueQueue | Sequence[TorrelqueQueue],
     name: str,
     selection: Selection,
     *,
@@ -162,7 +164,7 @@ async def act(
 
     When it is cancelled, the step that is on its way is waited for, two seconds at the most, and is told of as well.
     """
-    queues = (queue,) if isinstance(queue, Torrelque) else tuple(queue)
+    queues = tuple([queue] if isinstance(queue, TorrelqueQueue) else queue)
     places = check_places(name, selection)
     if check.check_error(error) and name != 'bury':
         raise TorrelqueTypeError(f'an error is given to bury tasks, not to {name} them')
@@ -173,8 +175,9 @@ async def act(
     check_progress(on_progress)
     if plan is not None and not isinstance(plan, Plan):
         raise TorrelqueTypeError(f'a plan is a Plan that a dry run was given, not {plan!r}')
-    if plan is not None and not dry_run and (missing := {one.name for one in queues} - {*plan.begun}):
-        raise TorrelqueValueError(f'the plan is none of queue {min(missing)!r}: no dry run was given it')
+    for one in queues if plan is not None and not dry_run else ():
+        if plan is not None and plan.began(one.name, place_of(one)) is None:
+            raise TorrelqueValueError(f'the plan is none of queue {one.name!r}: no dry run was given it')
     run = _Run(queues, name, error, limit, Pace(rate, paced), dry_run, on_progress, counts, plan)
     return await run.carry_out(selection, places)
 
@@ -184,7 +187,7 @@ class _Run:
 
     def __init__(
         self,
-        queues: Sequence[Torrelque],
+        queues: Sequence[TorrelqueQueue],
         name: str,
         error: str | None,
         limit: int | None,
@@ -226,7 +229,7 @@ class _Run:
         # All begin at the same moment: what dies meanwhile in the last queue is not brought back either.
         starts = [await self._start(queue, selection) for queue in self._queues]
         if plan is not None and plan.ids is not None and not self._dry_run:
-            parts = [replace(selection, ids=plan.ids.get(queue.name, ())) for queue in self._queues]
+            parts = [replace(selection, ids=plan.ids.get(place_of(queue), ())) for queue in self._queues]
         else:
             parts = await _split(self._queues, selection)
         for queue, (now, until), its in zip(self._queues, starts, parts, strict=True):
@@ -240,18 +243,18 @@ class _Run:
             plan.matched = self._matched
         return self._outcome(finished=not self._limit_is_reached() or given is None)
 
-    async def _start(self, queue: Torrelque, selection: Selection) -> tuple[float, float]:
+    async def _start(self, queue: TorrelqueQueue, selection: Selection) -> tuple[float, float]:
         """The server's time, and until when a task must have died to be redriven, or anything else.
 
         Else those that die again meanwhile would be brought back in a circle.  After a clock was set back there are
         tasks that have died in its future; they are dead as well.
         """
         if self._plan is not None and not self._dry_run:
-            now = self._plan.begun[queue.name]
+            now = self._plan.began(queue.name, place_of(queue)) or 0.0
         else:
             now = await server_time(queue)
         if self._plan is not None and self._dry_run:
-            self._plan.begun[queue.name] = now
+            self._plan.note(queue.name, place_of(queue), now)
         if self._name != 'redrive' or selection.ids is not None:
             return now, math.inf
         words = await queue.command('ZREVRANGE', queue.keys['dead'], 0, 0, 'WITHSCORES')
@@ -259,7 +262,7 @@ class _Run:
         newest = words[0] if words and isinstance(words[0], list) else words
         return now, max(now, float(newest[1]) / 1000 if newest else now)
 
-    async def _count(self, queue: Torrelque, selection: Selection, place: str, now: float, until: float) -> None:
+    async def _count(self, queue: TorrelqueQueue, selection: Selection, place: str, now: float, until: float) -> None:
         """Count all tasks of a place, or those that died in a time, without looking at each."""
         oldest, newest = selection.since(now)
         bounds = f'{oldest * 1000:.17g}', f'{min(newest, until) * 1000:.17g}'
@@ -270,7 +273,7 @@ class _Run:
         self._matched += count if self._limit is None else min(count, self._limit - self._matched)
 
     async def _go_through(
-        self, queue: Torrelque, selection: Selection, places: Sequence[str], now: float, until: float
+        self, queue: TorrelqueQueue, selection: Selection, places: Sequence[str], now: float, until: float
     ) -> None:
         if selection.older is None and until == now:
             # The walk then ends there, too.
@@ -296,7 +299,7 @@ class _Run:
             await scan.aclose()
 
     async def _act_on(
-        self, queue: Torrelque, tasks: Sequence[TaskView], selection: Selection, now: float, looked: float
+        self, queue: TorrelqueQueue, tasks: Sequence[TaskView], selection: Selection, now: float, looked: float
     ) -> None:
         """Act on some tasks, which were looked at at an instant of this clock, in portions as small as the rate wants.
         """
@@ -315,7 +318,7 @@ class _Run:
                     fit.append(task)
             self._matched += len(some)
             if self._dry_run and self._plan is not None:
-                self._plan.add(queue.name, some)
+                self._plan.add(place_of(queue), some)
             if fit and not self._dry_run:
                 await self._sleep(self._pace.due())
                 if time.monotonic() - looked > FRESH:
@@ -325,7 +328,7 @@ class _Run:
                 self._pace.sent(len(fit))
 
     async def _still_selected(
-        self, queue: Torrelque, tasks: Sequence[TaskView], selection: Selection, now: float
+        self, queue: TorrelqueQueue, tasks: Sequence[TaskView], selection: Selection, now: float
     ) -> list[TaskView]:
         """Those that are what was selected; the others are counted by why.
 
@@ -355,7 +358,7 @@ class _Run:
         # A lease that was renewed says that somebody has it after all.
         return status != 'orphaned' or fresh.renewed == task.renewed
 
-    async def _do(self, queue: Torrelque, tasks: Sequence[TaskView]) -> None:
+    async def _do(self, queue: TorrelqueQueue, tasks: Sequence[TaskView]) -> None:
         done: Done = await VERBS[self._name].call(queue, tasks, self._terms)
         self._done += done.changed
         self._counts[queue.name] += done.changed
@@ -403,7 +406,7 @@ class _Run:
     def _outcome(self, *, finished: bool = False) -> Outcome:
         return Outcome(
             act=self._name,
-            queue=', '.join(queue.name for queue in self._queues),
+            queue=', '.join(dict.fromkeys(queue.name for queue in self._queues)),
             seen=self._seen,
             matched=self._matched,
             done=self._done,
@@ -414,7 +417,7 @@ class _Run:
         )
 
 
-async def _split(queues: Sequence[Torrelque], selection: Selection) -> list[Selection]:
+async def _split(queues: Sequence[TorrelqueQueue], selection: Selection) -> list[Selection]:
     """The selection for each queue: of ids those that it knows; the last one has those too that none knows.
 
     :raises TorrelqueValueError: several know one of the ids.
@@ -428,11 +431,11 @@ async def _split(queues: Sequence[Torrelque], selection: Selection) -> list[Sele
             some, nobody = ids[start : start + CALL], Watch(queue, silent=True)
             for task in await pages.read_tasks(queue, some, 0, function=False, watch=nobody):
                 if task.status is not None or task.broken:
-                    known[task.id].append(queue.name)
+                    known[task.id].append(place_of(queue))
     check_unique(known)
-    last = queues[-1].name
+    last = place_of(queues[-1])
     return [
-        replace(selection, ids=[one for one in ids if (known[one] or [last]) == [queue.name]]) for queue in queues
+        replace(selection, ids=[one for one in ids if (known[one] or [last]) == [place_of(queue)]]) for queue in queues
     ]
 
 

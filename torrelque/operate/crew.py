@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 
 from .asking import ask
 from .reading import text_of
@@ -36,12 +36,12 @@ LATE = 10.0
 """How late (s) a beat is, at the least, to say so; and later than twice the interval."""
 
 
-async def read_workers(queue: Torrelque, running: bool = True) -> list[WorkerView]:
+async def read_workers(queue: TorrelqueQueue, running: bool = True) -> list[WorkerView]:
     """The workers of a queue, lost ones too, in order of their names; without ``running`` only what is small."""
     return [view for view, _ in await _read(queue, '1' if running else '0', LARGE_PAGE if running else PAGE)]
 
 
-async def find_workers(queue: Torrelque, texts: Iterable[str], most: int = ALL) -> Found:
+async def find_workers(queue: TorrelqueQueue, texts: Iterable[str], most: int = ALL) -> Found:
     """The workers of a queue, in order of their names, and the names of those that were read whole: of the others only
     what is small.  They are those, so many at the most, that name one of some texts: an id, a group, a function,
     themselves.  Of many texts, each must be an id.
@@ -53,7 +53,7 @@ async def find_workers(queue: Torrelque, texts: Iterable[str], most: int = ALL) 
     return [view for view, _ in found], frozenset(view.name for view, more in found if more is not None)
 
 
-async def longest(queue: Torrelque) -> dict[str, float]:
+async def longest(queue: TorrelqueQueue) -> dict[str, float]:
     """Of workers that have a task in hand, by name, since when the longest runs, by the clock of the worker."""
     found = await _read(queue, 'longest', PAGE)
     return {view.name: since for view, more in found if (since := _number(more)) is not None}
@@ -65,13 +65,15 @@ def json_of(text: str) -> bytes:
 
 
 async def _read(
-    queue: Torrelque, which: str, page: int, texts: Sequence[bytes] = (), most: int = 0
+    queue: TorrelqueQueue, which: str, page: int, texts: Sequence[bytes] = (), most: int = 0
 ) -> list[tuple[WorkerView, bytes | None]]:
     """Workers, and what the script was to look for."""
     found: dict[bytes, tuple[WorkerView, bytes | None]] = {}
     passed = whole = 0
     while True:
-        now, count, ready, paused, *hearts = await ask(queue, 'crew', passed, page, which, most - whole, *texts)
+        now, count, ready, paused, *hearts = await ask(
+            queue.home, 'crew', passed, page, which, most - whole, *texts
+        )
         passed += count
         for name, score, kind, *fields in hearts:
             more = fields[-1] if fields else None

@@ -4,7 +4,7 @@ import shlex
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 
-from torrelque import Torrelque, TorrelqueServerError
+from torrelque import TorrelqueQueue, TorrelqueServerError
 from torrelque.worker.version import version
 
 from . import crew, scheduled, standing
@@ -41,7 +41,7 @@ _MEND = {
 }
 
 
-async def examine(queue: Torrelque) -> list[Finding]:
+async def examine(queue: TorrelqueQueue) -> list[Finding]:
     """What was found, the gravest first."""
     notes = await look_at_server(queue)
     try:
@@ -60,7 +60,7 @@ async def examine(queue: Torrelque) -> list[Finding]:
     return [Finding(queue.name, *note[:3], _with_queue(note.advice, queue)) for note in notes]
 
 
-def _with_queue(advice: str | None, queue: Torrelque) -> str | None:
+def _with_queue(advice: str | None, queue: TorrelqueQueue) -> str | None:
     """Advice whose command names the queue, as some does already."""
     if advice is None or 'torrelque ' not in advice or ' -q' in advice:
         return advice
@@ -80,7 +80,7 @@ def _kind(kind: str) -> str:
     return 'sorted set' if kind == 'zset' else kind
 
 
-async def _types(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
+async def _types(queue: TorrelqueQueue, figures: Figures) -> AsyncIterator[Note]:
     words = await ask(queue, 'types', *(word for pair in TYPES.items() for word in pair))
     for name, kind in zip(words[::2], words[1::2], strict=True):
         short = text_of(name)
@@ -90,7 +90,7 @@ async def _types(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
         )  # fmt: skip
 
 
-async def _places(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
+async def _places(queue: TorrelqueQueue, figures: Figures) -> AsyncIterator[Note]:
     longest, whose = 0, b''
     for place in ('pending', 'turns', 'priority', 'working', 'delayed', 'dead', 'waiting'):
         count, length, task_id, *words = await ask(queue, 'sample', place, SAMPLE)
@@ -110,7 +110,7 @@ async def _places(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
         )  # fmt: skip
 
 
-async def _books(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
+async def _books(queue: TorrelqueQueue, figures: Figures) -> AsyncIterator[Note]:
     counted, rest, found, compared, *words = await ask(queue, 'books', 250, 1000)
     if counted and found < rest:
         yield Note(
@@ -128,7 +128,7 @@ async def _books(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
         yield Note('warning', 'groups', text, 'a key was lost, or was written by hand')
 
 
-async def _holders(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
+async def _holders(queue: TorrelqueQueue, figures: Figures) -> AsyncIterator[Note]:
     _, *words = await ask(queue, 'holders', '0', 2 * SAMPLE)
     groups: dict[str, list[str]] = {}
     for task_id, group in zip(words[::2], words[1::2], strict=True):
@@ -143,7 +143,7 @@ async def _holders(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
 # What is due, and who is there
 
 
-async def _due(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
+async def _due(queue: TorrelqueQueue, figures: Figures) -> AsyncIterator[Note]:
     first = instant_of(figures.first_delayed)
     if figures.overdue and first is not None and first < figures.now - LATE:
         late = figures.now - first
@@ -161,12 +161,12 @@ async def _due(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
         yield Note('note', 'pause', 'the queue is paused', 'torrelque resume')
 
 
-async def _flows(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
+async def _flows(queue: TorrelqueQueue, figures: Figures) -> AsyncIterator[Note]:
     for note in await standing.look(queue) if figures.waiting else ():
         yield note
 
 
-async def _schedules(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
+async def _schedules(queue: TorrelqueQueue, figures: Figures) -> AsyncIterator[Note]:
     if not figures.schedules:
         return
     timetable = await scheduled.read_timetable(queue)
@@ -179,7 +179,10 @@ async def _schedules(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
         yield Note('warning', 'schedules', text, f'{scheduled.WETTING}: torrelque schedules')
 
 
-async def _hearts(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
+async def _hearts(queue: TorrelqueQueue, figures: Figures) -> AsyncIterator[Note]:
+    if queue.home is not queue:
+        # The hearts are in another shard, and told there.
+        return
     if not figures.beating:
         yield Note('note', 'workers', 'no worker has a heartbeat: who works, and how fast, is not known')
         return

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueTaskStatus
+from torrelque import TorrelqueError, TorrelqueLookupError, TorrelqueQueue, TorrelqueTaskStatus
 
 from . import hands, obstacles, reasons, remedies, scheduled, stalls
 from .ahead import ahead_of, pending_of
@@ -15,7 +15,7 @@ from .reading import instant_of, number_of, text_of
 from .values import Reason
 
 
-async def explain(queue: Torrelque, task_id: str | None, group: str | None) -> list[Reason]:
+async def explain(queue: TorrelqueQueue, task_id: str | None, group: str | None) -> list[Reason]:
     """Reasons, the decisive one first; [] where a claim made now would give the task, and somebody is there for it."""
     seen = await look(queue, task_id, group)
     crew = await read_crew(seen)

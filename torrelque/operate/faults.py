@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque, TorrelqueSerialiser
+from torrelque import TorrelqueQueue, TorrelqueSerialiser
 
 from . import asking, normalising
 from .values import ErrorGroup, Errors
@@ -246,7 +246,7 @@ class _Case(NamedTuple):
     function: str | None
 
 
-async def read_errors(queue: Torrelque, most: int) -> Errors:
+async def read_errors(queue: TorrelqueQueue, most: int) -> Errors:
     """The errors of the newest so many dead tasks, and of as many delayed ones, those first that are due first.
 
     They are read in calls of 50, each of which is a moment of its own: a task that dies meanwhile may be missing, and
@@ -276,7 +276,7 @@ async def read_errors(queue: Torrelque, most: int) -> Errors:
     return Errors(queue.name, min(times), tuple(groups), *counts['dead'], *counts['delayed'])
 
 
-async def _read(queue: Torrelque, place: str, most: int) -> AsyncGenerator[Any, None]:
+async def _read(queue: TorrelqueQueue, place: str, most: int) -> AsyncGenerator[Any, None]:
     """Replies of the script, up to so many tasks of a place.  While one is worked on, the server makes the next."""
 
     def ask(skip: int) -> asyncio.Future[Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus, TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueLookupError, TorrelqueQueue, TorrelqueTaskStatus, TorrelqueTypeError, TorrelqueValueError
 
 from .asking import ask
 from .flowing import Flows, FlowTaskView, FlowView
@@ -100,8 +100,9 @@ class Part(NamedTuple):
 
 
 async def read_part(
-    queue: Torrelque, flow_id: str, key: str = 'needs', cursor: bytes | str = '', ids: Sequence[str] = (), room: int = 0
-) -> Part:
+    queue: TorrelqueQueue, flow_id: str, key: str = 'needs', cursor: bytes | str = '', ids: Sequence[str] = (),
+    room: int = 0
+) -> Part:  # fmt: skip
     """The flow itself, and a page of its tasks, or those of some ids.
 
     :param room: bytes of the flow's payload that is told, at the most.
@@ -119,7 +120,7 @@ def _item(words: Sequence[Any]) -> Item:
     return Item(text_of(task_id), left, ended, instant_of(score), dict(zip(_FIELDS, fields, strict=True)))
 
 
-async def read_edges(queue: Torrelque, flow_id: str) -> Edges:
+async def read_edges(queue: TorrelqueQueue, flow_id: str) -> Edges:
     """What tasks of a flow wait for, as far as it has not ended; by whom it has not been told yet."""
     found: Edges = {}
     key, cursor, seen = f'{queue.keys["edges"]}:{flow_id}'.encode('utf-8', 'surrogateescape'), b'0', 0
@@ -146,7 +147,7 @@ def _successors(text: bytes) -> Iterator[tuple[str, str]]:
 
 
 async def read_flow(
-    queue: Torrelque, flow_id: str, after: str | None, most: int, edges_of: int = MOST_EDGES
+    queue: TorrelqueQueue, flow_id: str, after: str | None, most: int, edges_of: int = MOST_EDGES
 ) -> FlowView:
     """A flow with so many of its tasks.
 
@@ -178,7 +179,7 @@ async def read_flow(
     return _flow(queue, flow_id, part.now, part.flow, end, task, tasks, following, broken)
 
 
-async def read_flows(queue: Torrelque, after: str | None, most: int) -> Flows:
+async def read_flows(queue: TorrelqueQueue, after: str | None, most: int) -> Flows:
     """The flows among so many of what waits, about.
 
     :raises TorrelqueValueError: the cursor is none.
@@ -204,8 +205,8 @@ async def read_flows(queue: Torrelque, after: str | None, most: int) -> Flows:
 
 
 def _flow(
-    queue: Torrelque, flow_id: str, now: float, fields: Mapping[str, bytes | None], gives_up: float | None, task: Any,
-    tasks: Sequence[FlowTaskView], cursor: str | None, broken: set[str],
+    queue: TorrelqueQueue, flow_id: str, now: float, fields: Mapping[str, bytes | None], gives_up: float | None,
+    task: Any, tasks: Sequence[FlowTaskView], cursor: str | None, broken: set[str],
 ) -> FlowView:  # fmt: skip
     count = {name: whole_of(fields[name]) or 0 for name in ('total', 'left', 'dead', 'failed')}
     status = None

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from torrelque import Duration, Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque import Duration, TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol import check
 
 __all__ = ['find_queues']
@@ -56,7 +56,7 @@ def of_group(group: str | None, none: str = 'the queue') -> str:
     return none if group is None else f'group {group}'
 
 
-def find_queues(given: Any, what: str) -> tuple[Torrelque, ...]:
+def find_queues(given: Any, what: str) -> tuple[TorrelqueQueue, ...]:
     """The queues that something is about: of queue objects and of apps, or of one of them.
 
     Of an app they are the objects that it uses in the running event loop; where none runs, they are those for a worker.
@@ -64,16 +64,16 @@ def find_queues(given: Any, what: str) -> tuple[Torrelque, ...]:
     :param what: what it is, for messages.
     :raises TorrelqueTypeError: there is none, or something else.
     """
-    if isinstance(given, (Torrelque, str)) or _queues_of(given) is not None:
+    if isinstance(given, (TorrelqueQueue, str)) or _queues_of(given) is not None:
         given = [given]
-    found: dict[str, Torrelque] = {}
+    found: dict[str, TorrelqueQueue] = {}
     for one in given if isinstance(given, Iterable) else [given]:
-        queues = [one] if isinstance(one, Torrelque) else _queues_of(one)
+        queues = [one] if isinstance(one, TorrelqueQueue) else _queues_of(one)
         queues = [*queues.values()] if isinstance(queues, Mapping) else queues
         if not isinstance(queues, Iterable) or isinstance(queues, str):
             raise TorrelqueTypeError(f'{what} is of queues: a Torrelque, a Tasks, or several, not {one!r}')
         for queue in queues:
-            if not isinstance(queue, Torrelque):
+            if not isinstance(queue, TorrelqueQueue):
                 raise TorrelqueTypeError(f'{what} is of queues: a Torrelque, a Tasks, or several, not {queue!r}')
             found.setdefault(queue.name, queue)
     if not found:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueTypeError
+from torrelque import TorrelqueQueue, TorrelqueTypeError
 
 from .asking import ask
 from .limits import read_limits, tokens_of
@@ -30,7 +30,7 @@ _KEYS: dict[str, Callable[[GroupView], Any]] = {
 }
 
 
-async def survey(queue: Torrelque, by: str, most: int, pattern: str | None) -> Groups:
+async def survey(queue: TorrelqueQueue, by: str, most: int, pattern: str | None) -> Groups:
     """The first groups by a figure; ``pattern`` has ``*``."""
     if pattern is not None and not isinstance(pattern, str):
         raise TorrelqueTypeError(f'a pattern must be a str, not {type(pattern).__name__}')
@@ -48,21 +48,21 @@ async def survey(queue: Torrelque, by: str, most: int, pattern: str | None) -> G
             if pattern is None or matches(view.name, pattern):
                 kept[view.name] = view
         if len(kept) > 2 * most + 10 * PART:
-            kept = {view.name: view for view in _first(kept, by, most)}
+            kept = {view.name: view for view in first(kept, by, most)}
         if cursor != b'0':
             await asyncio.sleep(max(0.0, asked + PACE - time.monotonic()))
     took = time.monotonic() - began
-    groups = tuple(_first(kept, by, most))
+    groups = tuple(first(kept, by, most))
     return Groups(queue.name, start or 0.0, took, groups, total, tuple(sorted(broken)))
 
 
-async def read_group(queue: Torrelque, name: str) -> GroupView:
+async def read_group(queue: TorrelqueQueue, name: str) -> GroupView:
     """One group; one that has nothing is told with zeros."""
     stamp, _, _, default, words = await ask(queue, 'survey', '', '', bytes_of(name, 'a group'))
     return _view(queue, int(stamp) / 1000, default, words)
 
 
-async def read_groups(queue: Torrelque, names: Sequence[str]) -> list[GroupView]:
+async def read_groups(queue: TorrelqueQueue, names: Sequence[str]) -> list[GroupView]:
     """Some groups by their names, in one call; one that has nothing is told with zeros."""
     if not names:
         return []
@@ -71,7 +71,8 @@ async def read_groups(queue: Torrelque, names: Sequence[str]) -> list[GroupView]
     return [_view(queue, int(stamp) / 1000, default, one) for one in found]
 
 
-def _first(groups: dict[str, GroupView], by: str, most: int) -> list[GroupView]:
+def first(groups: dict[str, GroupView], by: str, most: int) -> list[GroupView]:
+    """The first of some groups in an order."""
     return heapq.nsmallest(most, groups.values(), key=_KEYS[by])
 
 
@@ -93,7 +94,7 @@ def matches(name: str, pattern: str) -> bool:
     return True
 
 
-def _view(queue: Torrelque, now: float, default: bytes, words: Sequence[Any]) -> GroupView:
+def _view(queue: TorrelqueQueue, now: float, default: bytes, words: Sequence[Any]) -> GroupView:
     name, waiting, slots, head, limits, paused, probe, bucket, oldest = words
     own, others = read_limits(limits), read_limits(default)
     limit = own.concurrency or others.concurrency or math.inf

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 
 from . import crew
 from .values import RunningView, WorkerView
@@ -100,7 +100,7 @@ class Watch:
     :param silent: ask no heart: nobody is told to have anything.
     """
 
-    def __init__(self, queue: Torrelque, *, silent: bool = False) -> None:
+    def __init__(self, queue: TorrelqueQueue, *, silent: bool = False) -> None:
         self._queue = queue
         self._silent = silent
         self._read: float | None = None
@@ -118,7 +118,7 @@ class Watch:
             self._read = time.monotonic()
 
 
-async def find_crew(queue: Torrelque, texts: Iterable[str], most: int = crew.ALL) -> Crew:
+async def find_crew(queue: TorrelqueQueue, texts: Iterable[str], most: int = crew.ALL) -> Crew:
     """The workers of a queue, as `crew.find_workers` finds them."""
     workers, told = await crew.find_workers(queue, texts, most)
     return Crew(queue.name, tuple(workers), told)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueServerError, TorrelqueTaskStatus as Status, TorrelqueValueError
+from torrelque import TorrelqueQueue, TorrelqueServerError, TorrelqueTaskStatus as Status, TorrelqueValueError
 
 from . import crew as hearts
 from .asking import ask
@@ -65,7 +65,7 @@ def _is_id(text: str) -> bool:
         return False
 
 
-async def _search(queue: Torrelque, group: str, wanted: int) -> list[str]:
+async def _search(queue: TorrelqueQueue, group: str, wanted: int) -> list[str]:
     """Ids of tasks that hold a slot of a group, by `holders`; where that holds something else, none."""
     name, cursor, found = bytes_of(group), b'0', list[str]()
     key = queue.keys['holders'].encode()

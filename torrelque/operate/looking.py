@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueTaskStatus
+from torrelque import TorrelqueQueue, TorrelqueTaskStatus
 
 from .asking import ask
 from .reading import bytes_of, instant_of, number_of, text_of
@@ -64,7 +64,7 @@ class GroupSeen:
 class Seen:
     """What a look saw.  Instants are in seconds."""
 
-    queue: Torrelque
+    queue: TorrelqueQueue
     id: str | None
     """The task that was asked for; of a group, its next."""
     now: float
@@ -126,13 +126,15 @@ def _group(raw: dict[str, Any]) -> GroupSeen | None:
     )  # fmt: skip
 
 
-async def look(queue: Torrelque, task_id: str | None, group: str | None) -> Seen:
+async def look(queue: TorrelqueQueue, task_id: str | None, group: str | None) -> Seen:
     """Look at a task, at a group and its next task, or at the queue."""
     words = bytes_of(task_id or ''), bytes_of(group or '', 'a group')
     reply = await ask(queue, 'look', *words, RIGHT, LEFT, HEADS, PAYLOAD)
     raw = {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
     next_id = text_of(raw['next']) if raw.get('next') else None
     known = raw.get('state') or []
+    if queue.home is not queue:
+        raw['workers'] = bool(await queue.home.command('EXISTS', queue.home.keys['workers']))
     state: dict[str, Any] = {}
     if len(known) == len(_FIELDS) and known[0] is not None:
         state.update(zip(_FIELDS, known, strict=True))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from torrelque import (
     Duration,
-    Torrelque,
     TorrelqueError,
     TorrelqueLookupError,
+    TorrelqueQueue,
     TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTypeError,
@@ -25,6 +25,7 @@ from .flowing import Flows, FlowView
 from .given import check_words, length_of, of_group, whoever
 from .limits import spell_limit
 from .measuring import Measuring
+from .parts import home_of, parts_of
 from .recurring import Schedules, ScheduleView
 from .selection import Selection
 from .values import (
@@ -43,26 +44,10 @@ from .values import (
 )
 
 if TYPE_CHECKING:
-    from . import (
-        acts,
-        bulk,
-        crew,
-        examining,
-        explaining,
-        faults,
-        flows,
-        grouping,
-        overview,
-        pages,
-        records,
-        registry,
-        scheduled,
-        standing,
-    )
+    from . import acts, bulk, crew, grouping, overview, records, registry, scheduled, spread
 else:
-    acts, bulk, crew, examining, explaining = map(lazily.Module, ('acts', 'bulk', 'crew', 'examining', 'explaining'))
-    faults, flows, grouping, overview, pages = map(lazily.Module, ('faults', 'flows', 'grouping', 'overview', 'pages'))
-    records, registry, scheduled, standing = map(lazily.Module, ('records', 'registry', 'scheduled', 'standing'))
+    acts, bulk, crew, grouping, overview = map(lazily.Module, ('acts', 'bulk', 'crew', 'grouping', 'overview'))
+    records, registry, scheduled, spread = map(lazily.Module, ('records', 'registry', 'scheduled', 'spread'))
 
 T = TypeVar('T')
 
@@ -77,7 +62,7 @@ class Operator(Measuring):
     a user of the server who may only read, but for acts.  A call that is cancelled, or repeated, does no harm: of an
     act, what was done is done.
 
-    :param queues: a `Torrelque`, or several.
+    :param queues: a queue, or several.
     :param who: whoever acts, for the record; by default user and host.
     :param on_act: is called with each `Act`; a coroutine function is awaited.
     :param read_only: refuses all acts.
@@ -86,20 +71,21 @@ class Operator(Measuring):
     :raises TorrelqueValueError: two queues of one name.
     """
 
-    queues: tuple[Torrelque, ...]
+    queues: tuple[TorrelqueQueue, ...]
 
     def __init__(
         self,
-        queues: Torrelque | Iterable[Torrelque],
+        queues: TorrelqueQueue | Iterable[TorrelqueQueue],
         *,
         who: str | None = None,
         on_act: Callable[[Act], Any] | None = None,
         read_only: bool = False,
         number: str = '',
     ) -> None:
-        found = (queues,) if isinstance(queues, Torrelque) else tuple(queues) if isinstance(queues, Iterable) else ()
-        if not found or not all(isinstance(queue, Torrelque) for queue in found):
-            raise TorrelqueTypeError(f'an operator is made with a Torrelque, or with several, not with {queues!r}')
+        given = [queues] if isinstance(queues, TorrelqueQueue) else queues
+        found = tuple(given) if isinstance(given, Iterable) else ()
+        if not found or not all(isinstance(queue, TorrelqueQueue) for queue in found):
+            raise TorrelqueTypeError(f'an operator is made with a queue, or with several, not with {queues!r}')
         if len({queue.name for queue in found}) < len(found):
             raise TorrelqueValueError('an operator cannot tell queues of the same name apart')
         self.queues = found
@@ -148,7 +134,7 @@ class Operator(Measuring):
         check.check_count(look, 'look')
         check.check_count(payload, 'payload', 0)
         check.check_flag(newest_first, 'newest_first')
-        return await pages.read_page(self.queue(queue), place, after, min(most, 1000), look, payload, newest_first)
+        return await spread.read_page(self.queue(queue), place, after, min(most, 1000), look, payload, newest_first)
 
     async def tasks(
         self,
@@ -176,7 +162,7 @@ class Operator(Measuring):
             if on_progress is not None:
                 on_progress(Outcome('tasks', names, seen, matched, 0, (), True, False, time.monotonic() - began))
 
-        for queue in self.queues:
+        for queue in [part for one in self.queues for part in await parts_of(one)]:
             async for found in bulk.select(queue, selection, payload, tell):
                 for task in found:
                     if left <= 0:
@@ -194,11 +180,11 @@ class Operator(Measuring):
         """
         reading.check_text(task_id, 'a task id')
         queues = self.queues if queue is None else (self.queue(queue),)
-        return await pages.find_task(queues, task_id, payload)
+        return await spread.find_task(queues, task_id, payload)
 
     async def group(self, name: str, *, queue: str | None = None) -> GroupView:
         """A group; of one that has no task and no slot in use, what is set for it."""
-        return await grouping.read_group(self.queue(queue), reading.check_text(name, 'a group'))
+        return await spread.read_group(self.queue(queue), reading.check_text(name, 'a group'))
 
     async def groups(
         self, *, by: str = 'waiting', most: int = 20, pattern: str | None = None, queue: str | None = None
@@ -211,14 +197,14 @@ class Operator(Measuring):
         """
         if not isinstance(by, str) or by not in grouping.ORDERS:
             raise TorrelqueValueError(f'groups are ordered by {", ".join(grouping.ORDERS)}, not by {by!r}')
-        return await grouping.survey(self.queue(queue), by, check.check_count(most, 'most'), pattern)
+        return await spread.survey(self.queue(queue), by, check.check_count(most, 'most'), pattern)
 
     async def workers(self) -> list[WorkerView]:
         """The workers of all queues that have a heartbeat, and those that were lost in the last hour.  A worker that
         serves several of the queues is told once."""
         found: dict[tuple[str, str, int], WorkerView] = {}
         for queue in self.queues:
-            for worker in await crew.read_workers(queue):
+            for worker in await crew.read_workers(await home_of(queue)):
                 found.setdefault((worker.name, worker.host, worker.pid), worker)
         return sorted(found.values(), key=lambda worker: worker.name)
 
@@ -227,20 +213,20 @@ class Operator(Measuring):
 
         :param most: up to 10,000.
         """
-        return await faults.read_errors(self.queue(queue), min(check.check_count(most, 'most'), 10_000))
+        return await spread.read_errors(self.queue(queue), min(check.check_count(most, 'most'), 10_000))
 
     async def functions(self, *, since: Duration | str | None = None) -> list[FunctionView]:
         """Functions over the last ``since`` seconds, at most 14 days, to the hour or minute; None is since their counts
         began.  Only workers with a heartbeat count."""
         seconds = None if since is None else length_of(since, 'since')
-        return [view for queue in self.queues for view in await records.read_functions(queue, seconds)]
+        return [view for queue in self.queues for view in await records.read_functions(await home_of(queue), seconds)]
 
     async def history(self, length: Duration | str = 3600, *, queue: str | None = None) -> list[Record]:
         """Records of the last ``length`` seconds, or of ``'8h'``, the oldest first: minutes up to 8 hours, else hours,
         up to 14 days.
         """
         seconds = length_of(length, 'length')
-        return await records.read_history(self.queue(queue), seconds)
+        return await records.read_history(await home_of(self.queue(queue)), seconds)
 
     async def schedules(
         self, prefix: str = '', *, payload: int = 4096, instants: int = 10, queue: str | None = None
@@ -256,8 +242,8 @@ class Operator(Measuring):
         check.check_count(payload, 'payload', 0)
         most = min(check.check_count(instants, 'instants'), 1000)
         queues = self.queues if queue is None else (self.queue(queue),)
-        found = [view for one in queues for view in await scheduled.read_schedules(one, prefix, payload, most)]
-        return sorted(found, key=lambda view: view.order)
+        found = [await scheduled.read_schedules(await home_of(one), prefix, payload, most) for one in queues]
+        return sorted((view for some in found for view in some), key=lambda view: view.order)
 
     async def schedule_page(
         self, prefix: str = '', *, skip: int = 0, most: int = 100, payload: int = 4096, queue: str | None = None
@@ -275,7 +261,7 @@ class Operator(Measuring):
         check.check_count(skip, 'skip', 0)
         check.check_count(payload, 'payload', 0)
         most = min(check.check_count(most, 'most'), 1000)
-        return await scheduled.read_some(self.queue(queue), prefix, skip, most, payload)
+        return await scheduled.read_some(await home_of(self.queue(queue)), prefix, skip, most, payload)
 
     async def schedule(self, name: str, *, payload: int = 65536, queue: str | None = None) -> ScheduleView:
         """A schedule.
@@ -286,7 +272,7 @@ class Operator(Measuring):
         """
         reading.check_text(name, 'the name of a schedule')
         check.check_count(payload, 'payload', 0)
-        return await self._find('schedule', name, queue, lambda one: scheduled.read_schedule(one, name, payload))
+        return await self._find('schedule', name, queue, lambda one: self._schedule_of(one, name, payload))
 
     async def flows(self, *, after: str | None = None, most: int = 10_000, queue: str | None = None) -> Flows:
         """The flows that have not ended, without their tasks, in no order.
@@ -298,7 +284,7 @@ class Operator(Measuring):
         """
         if after is not None and not isinstance(after, str):
             raise TorrelqueTypeError(f'a cursor must be a str, not {type(after).__name__}')
-        return await flows.read_flows(self.queue(queue), after, check.check_count(most, 'most'))
+        return await spread.read_flows(self.queue(queue), after, check.check_count(most, 'most'))
 
     async def flow(
         self,
@@ -322,7 +308,9 @@ class Operator(Measuring):
         reading.check_text(flow_id, 'a flow id')
         most = min(check.check_count(most, 'most'), 100_000)
         room = check.check_count(edges_of, 'edges_of', 0)
-        return await self._find('flow', flow_id, queue, lambda one: flows.read_flow(one, flow_id, after, most, room))
+        return await self._find(
+            'flow', flow_id, queue, lambda one: spread.read_flow(one, flow_id, after, most, room)
+        )
 
     async def explain(
         self, task_id: str | None = None, *, group: str | None = None, queue: str | None = None
@@ -342,15 +330,15 @@ class Operator(Measuring):
         if group is not None:
             reading.check_text(group, 'a group')
         if task_id is None or queue is not None or len(self.queues) == 1:
-            return await explaining.explain(self.queue(queue), task_id, group)
-        told = {one.name: await explaining.explain(one, task_id, None) for one in self.queues}
+            return await spread.explain(self.queue(queue), task_id, group)
+        told = {one.name: await spread.explain(one, task_id, None) for one in self.queues}
         known = [name for name, reasons in told.items() if not reasons or reasons[0].code != 'unknown']
         reading.check_unique({task_id: known})
         return told[known[0] if known else self.queues[-1].name]
 
     async def acts(self) -> list[Act]:
         """What operators did, the newest first: the last 500 acts of each queue, for 30 days."""
-        found = [act for queue in self.queues for act in await acts.read_acts(queue)]
+        found = [act for queue in self.queues for act in await acts.read_acts(await home_of(queue))]
         return sorted(found, key=lambda act: -act.time)
 
     async def stalled(self, *, queue: str | None = None) -> list[Finding]:
@@ -361,11 +349,11 @@ class Operator(Measuring):
         :param queue: the name of a queue; None is all.
         """
         queues = self.queues if queue is None else (self.queue(queue),)
-        return [finding for one in queues for finding in await standing.read_stalled(one)]
+        return [finding for one in queues for finding in await spread.read_stalled(one)]
 
     async def examine(self) -> list[Finding]:
         """Whether the queues and their server are sound."""
-        return [finding for queue in self.queues for finding in await examining.examine(queue)]
+        return [finding for queue in self.queues for finding in await spread.examine(queue)]
 
     # Acts
 
@@ -507,21 +495,24 @@ class Operator(Measuring):
 
         :raises TorrelqueError: the operator has no number, or may only read.
         """
-        return await acts.claim(self._acting(queue), self._number)
+        return await acts.claim(await home_of(self._acting(queue)), self._number)
 
     async def is_claimed(self, *, queue: str | None = None) -> bool:
         """Whether somebody has taken the operator's number in the last day."""
-        return await acts.is_claimed(self.queue(queue), self._number)
+        return await acts.is_claimed(await home_of(self.queue(queue)), self._number)
 
     async def forget(self) -> None:
         """Delete what hearts and operators have written of the queues: records, totals, acts.  Tasks, limits and pauses
         stay."""
         for queue in self.queues:
-            await registry.forget(self._acting(queue.name))
+            await registry.forget(await home_of(self._acting(queue.name)))
 
     # Parts
 
-    async def _find(self, what: str, name: str, queue: str | None, read: Callable[[Torrelque], Awaitable[T]]) -> T:
+    async def _schedule_of(self, queue: TorrelqueQueue, name: str, payload: int) -> ScheduleView:
+        return await scheduled.read_schedule(await home_of(queue), name, payload)
+
+    async def _find(self, what: str, name: str, queue: str | None, read: Callable[[TorrelqueQueue], Awaitable[T]]) -> T:
         """What the queue that is named has, or the only one that has it."""
         found: dict[str, T] = {}
         missing = None
@@ -535,7 +526,7 @@ class Operator(Measuring):
         reading.check_unique({name: [*found]}, what)
         return next(iter(found.values()))
 
-    def queue(self, name: str | None = None) -> Torrelque:
+    def queue(self, name: str | None = None) -> TorrelqueQueue:
         """The queue of a name; None where there is only one.
 
         :raises TorrelqueValueError: there is none of this name, or several and none is named.
@@ -546,11 +537,11 @@ class Operator(Measuring):
             raise TorrelqueValueError(f'there is no queue {name!r}: {names}' if name else f'name one of {names}')
         return found[0]
 
-    def _acting(self, name: str | None) -> Torrelque:
+    def _acting(self, name: str | None) -> TorrelqueQueue:
         self._all_acting()
         return self.queue(name)
 
-    def _all_acting(self) -> tuple[Torrelque, ...]:
+    def _all_acting(self) -> tuple[TorrelqueQueue, ...]:
         if self._read_only:
             raise TorrelqueError('this operator may only read')
         return self.queues
@@ -565,7 +556,8 @@ class Operator(Measuring):
         counts: Counter[str] = Counter()
         whole = False
         try:
-            outcome = await bulk.act(queues, name, selection, counts=counts, **options)
+            parts = [part for one in queues for part in await parts_of(one)]
+            outcome = await bulk.act(parts, name, selection, counts=counts, **options)
             whole = not outcome.dry_run
             return outcome
         finally:
@@ -575,5 +567,5 @@ class Operator(Measuring):
                 if counts[one.name] or whole and self._number:
                     await self._record(one, name, selection.describe() or 'all', counts[one.name])
 
-    async def _record(self, queue: Torrelque, name: str, what: str, count: int = 0) -> None:
-        await acts.write_act(queue, name, self._who, what, count, self._on_act, self._number)
+    async def _record(self, queue: TorrelqueQueue, name: str, what: str, count: int = 0) -> None:
+        await acts.write_act(await home_of(queue), name, self._who, what, count, self._on_act, self._number)

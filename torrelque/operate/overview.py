@@ -1,13 +1,15 @@
 """The figures of a queue at one moment: one script, whose cost does not grow with the queue, and the hearts."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque, TorrelqueServerError
+from torrelque import TorrelqueConnectionError, TorrelqueQueue, TorrelqueServerError
 
 from . import crew, scheduled
 from .asking import ask
 from .figures import Overview
+from .parts import parts_of
 from .reading import instant_of, probe_of, text_of
 from .values import WorkerView
 
@@ -93,7 +95,7 @@ class Figures(NamedTuple):
         return found
 
 
-async def read_figures(queue: Torrelque) -> Figures:
+async def read_figures(queue: TorrelqueQueue) -> Figures:
     """The figures of one queue, without hearts."""
     now, broken, beating, *rest = await ask(queue, 'overview')
     names = tuple(sorted(text_of(name) for name in broken))
@@ -101,20 +103,38 @@ async def read_figures(queue: Torrelque) -> Figures:
     return figures._replace(halted=bool(figures.halted))
 
 
-async def read_overview(queue: Torrelque) -> Overview:
+async def read_overview(queue: TorrelqueQueue) -> Overview:
     """The overview of one queue; one that the server refuses has an ``error``."""
-    found, _ = await _read(queue)
+    found, _ = await _read_whole(queue)
     return found
 
 
-async def read_together(queues: Iterable[Torrelque]) -> Overview:
+async def read_together(queues: Iterable[TorrelqueQueue]) -> Overview:
     """Several queues as one.  A worker that serves several of them is counted once."""
-    found = [await _read(queue) for queue in queues]
+    found = [await _read_whole(queue) for queue in queues]
     return add([one for one, _ in found], [workers for _, workers in found])
 
 
-async def _read(queue: Torrelque) -> tuple[Overview, Sequence[WorkerView]]:
-    """The overview of one queue, and its workers."""
+async def _read_whole(queue: TorrelqueQueue) -> tuple[Overview, Sequence[WorkerView]]:
+    """The overview of one queue, and its workers.  Of a queue of several parts it is a sum, of which a part that does
+    not answer is left out: then it has an ``error``."""
+    parts = await parts_of(queue)
+    if len(parts) == 1:
+        return await _read(parts[0])
+    found = await asyncio.gather(*map(_read_part, parts))
+    crews = [workers for _, workers in found]
+    return add([one for one, _ in found], crews, queue.name), crews[0]
+
+
+async def _read_part(part: TorrelqueQueue) -> tuple[Overview, Sequence[WorkerView]]:
+    try:
+        return await _read(part)
+    except TorrelqueConnectionError as exc:
+        return _make(part.name, {}, error=str(exc)), ()
+
+
+async def _read(queue: TorrelqueQueue) -> tuple[Overview, Sequence[WorkerView]]:
+    """The overview of one queue in one place, and its workers."""
     workers: Sequence[WorkerView] = ()
     try:
         figures = await read_figures(queue)
@@ -195,9 +215,14 @@ def _count_workers(crews: Iterable[Sequence[WorkerView]]) -> dict[str, int]:
     }
 
 
-def add(overviews: Sequence[Overview], crews: Sequence[Sequence[WorkerView]]) -> Overview:
+def add(
+    overviews: Sequence[Overview], crews: Sequence[Sequence[WorkerView]], name: str | None = None
+) -> Overview:
     """Several queues as one, with the workers of each.  Where one has an error, the figures are those of the others,
-    and none is exact."""
+    and none is exact.
+
+    :param name: of the queue, where they are its parts.
+    """
     if len(overviews) == 1:
         return overviews[0]
     fine = [one for one in overviews if one.error is None]
@@ -207,8 +232,12 @@ def add(overviews: Sequence[Overview], crews: Sequence[Sequence[WorkerView]]) ->
         found: Iterable[float | None] = [getattr(one, name) for one in fine]
         return which((it for it in found if it is not None), default=None)  # type: ignore[no-any-return]
 
+    def of_each(field: str) -> tuple[str, ...]:
+        pairs = [(one.queue, text) for one in fine for text in getattr(one, field)]
+        return tuple(dict.fromkeys(text if name is not None else f'{queue}: {text}' for queue, text in pairs))
+
     return Overview(
-        queue=', '.join(one.queue for one in overviews),
+        queue=', '.join(one.queue for one in overviews) if name is None else name,
         server_time=max((one.server_time for one in fine), default=0.0),
         paused=any(one.paused for one in fine),
         probe=first('probe'),
@@ -221,12 +250,12 @@ def add(overviews: Sequence[Overview], crews: Sequence[Sequence[WorkerView]]) ->
             for name in (*_NEEDS, 'oldest', *_SCHEDULES)
             if not errors and all(name in one.exact for one in fine)
         ),
-        broken=tuple(f'{one.queue}: {name}' for one in fine for name in one.broken),
+        broken=of_each('broken'),
         error='; '.join(errors) or None,
         late_since=first('late_since'),
         overdue_since=first('overdue_since'),
-        late_names=tuple(f'{one.queue}: {name}' for one in fine for name in one.late_names),
-        dry_names=tuple(f'{one.queue}: {name}' for one in fine for name in one.dry_names),
+        late_names=of_each('late_names'),
+        dry_names=of_each('dry_names'),
         **{name: sum(getattr(one, name) for one in fine) for name in (*_COUNTS, *_SUMS)},
         **_count_workers(crews),
     )

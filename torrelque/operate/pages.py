@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus
+from torrelque import TorrelqueLookupError, TorrelqueQueue, TorrelqueTaskStatus
 
 from .asking import ask
 from .grouping import read_group
@@ -28,7 +28,7 @@ FOR_NAMES = 65536
 
 
 async def read_page(
-    queue: Torrelque, place: str, after: str | None, most: int, look: int, payload: int, newest_first: bool = False
+    queue: TorrelqueQueue, place: str, after: str | None, most: int, look: int, payload: int, newest_first: bool = False
 ) -> Page:
     """A page; of payloads up to so many bytes.  Places are also 'orphaned' and 'ready'.
 
@@ -44,13 +44,11 @@ async def read_page(
         looked_at += max(1, len(ids))
         tasks = await _read(queue, ids, payload, True, watch)
         found += [task for task in tasks if _belongs(task, names, place, watch)]
-    figures = await read_figures(queue)
-    one = await read_group(queue, place[6:]) if place.startswith('group:') else None
-    total = figures.count(place) if one is None else one.waiting
+    now, total = await count(queue, place)
     return Page(
         queue=queue.name,
         place=place,
-        server_time=figures.now,
+        server_time=now,
         tasks=tuple(found),
         cursor=way.save(),
         total=total,
@@ -59,8 +57,15 @@ async def read_page(
     )
 
 
+async def count(queue: TorrelqueQueue, place: str) -> tuple[float, int]:
+    """The time of the server, and how many tasks are in a place."""
+    figures = await read_figures(queue)
+    one = await read_group(queue, place[6:]) if place.startswith('group:') else None
+    return figures.now, figures.count(place) if one is None else one.waiting
+
+
 async def read_tasks(
-    queue: Torrelque, ids: Sequence[str], payload: int, function: bool = True, watch: Watch | None = None
+    queue: TorrelqueQueue, ids: Sequence[str], payload: int, function: bool = True, watch: Watch | None = None
 ) -> list[TaskView]:
     """What there is of these tasks, in their order; one that the queue does not know has no status and no payload.
 
@@ -72,7 +77,7 @@ async def read_tasks(
 
 
 async def walk(
-    queue: Torrelque,
+    queue: TorrelqueQueue,
     place: str,
     payload: int = 0,
     *,
@@ -109,7 +114,7 @@ async def walk(
 
 
 async def _read(
-    queue: Torrelque, ids: Sequence[bytes], payload: int, function: bool, watch: Watch
+    queue: TorrelqueQueue, ids: Sequence[bytes], payload: int, function: bool, watch: Watch
 ) -> list[TaskView]:
     # Hearts are asked once for all of them.
     room = max(payload, FOR_NAMES) if function else payload or -1
@@ -118,7 +123,7 @@ async def _read(
     while len(found) < len(ids):
         part = ids[len(found) : len(found) + CALL]
         now, broken, beating, *items = await ask(queue, 'page', room, REPLY, *part)
-        heard = heard or bool(beating)
+        heard = heard or bool(beating) or queue.home is not queue
         keys = [text_of(name) for name in broken]
         found += [
             (text_of(task_id), int(now) / 1000, item_of(words), keys)
@@ -131,8 +136,9 @@ async def _read(
 
 
 def _view(
-    queue: Torrelque, task_id: str, now: float, item: Item, keys: Sequence[str], watch: Watch, room: int, function: bool
-) -> TaskView:
+    queue: TorrelqueQueue, task_id: str, now: float, item: Item, keys: Sequence[str], watch: Watch, room: int,
+    function: bool
+) -> TaskView:  # fmt: skip
     worker = None
     if item.place == b'working':
         worker = watch.crew.holder(task_id, instant_of(item.fields['last_dequeue_time']))
@@ -156,7 +162,7 @@ def _is_orphaned(task: TaskView, watch: Watch) -> bool:
     )
 
 
-async def find_task(queues: Sequence[Torrelque], task_id: str, room: int) -> TaskView:
+async def find_task(queues: Sequence[TorrelqueQueue], task_id: str, room: int) -> TaskView:
     """A task of the one queue that knows it; of one that has ended within a flow, what that tells.
 
     :raises TorrelqueLookupError: no queue knows it.

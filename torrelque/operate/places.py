@@ -16,7 +16,7 @@ from collections import deque
 from hashlib import blake2b
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueValueError
+from torrelque import TorrelqueQueue, TorrelqueValueError
 from torrelque.protocol import check
 
 from .asking import ask
@@ -58,7 +58,7 @@ class Memory:
 class Stage:
     """A part of a place."""
 
-    def __init__(self, queue: Torrelque, *names: str) -> None:
+    def __init__(self, queue: TorrelqueQueue, *names: str) -> None:
         self.names = names
         """What `TaskView.place` says of tasks that are in it."""
         self.over = False
@@ -102,7 +102,7 @@ class SetStage(Stage):
     """A sorted set; of a group, its head counts as one of its members."""
 
     def __init__(
-        self, queue: Torrelque, name: str, group: str | None = None, *, newest_first: bool = False,
+        self, queue: TorrelqueQueue, name: str, group: str | None = None, *, newest_first: bool = False,
         lowest: str = '-inf', highest: str = '+inf',
     ) -> None:  # fmt: skip
         super().__init__(queue, *(('group', 'turns') if group is not None else (name,)))
@@ -129,7 +129,7 @@ class SetStage(Stage):
 class ListStage(Stage):
     """A list of ids, from the left."""
 
-    def __init__(self, queue: Torrelque, name: str) -> None:
+    def __init__(self, queue: TorrelqueQueue, name: str) -> None:
         super().__init__(queue, name)
         self._position = 0
 
@@ -155,7 +155,7 @@ class ListStage(Stage):
 class GroupsStage(Stage):
     """The tasks of all groups, one group after the other."""
 
-    def __init__(self, queue: Torrelque) -> None:
+    def __init__(self, queue: TorrelqueQueue) -> None:
         super().__init__(queue, 'group', 'turns')
         # _scan: the cursor of the names that are walked through now, _next the one behind them, _left those of them to
         # come, _done digests of the others; _after: how far the walk has come in the first of _left.
@@ -213,7 +213,7 @@ class GroupsStage(Stage):
         self._done = {marks[k : k + 5] for k in range(0, len(marks), 5)}
 
 
-def _stages(queue: Torrelque, place: str, newest_first: bool, lowest: str, highest: str) -> list[Stage]:
+def _stages(queue: TorrelqueQueue, place: str, newest_first: bool, lowest: str, highest: str) -> list[Stage]:
     if place.startswith('group:') and place != 'group:':
         return [SetStage(queue, place, place[6:])]
     if place in TIMED or place == 'orphaned':
@@ -242,7 +242,7 @@ class Walk:
     """How far a walk through a place has come."""
 
     def __init__(
-        self, queue: Torrelque, place: str, *, newest_first: bool = False,
+        self, queue: TorrelqueQueue, place: str, *, newest_first: bool = False,
         since: float | None = None, until: float | None = None,
     ) -> None:  # fmt: skip
         if (since is not None or until is not None) and place not in (*TIMED, 'orphaned'):

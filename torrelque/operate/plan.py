@@ -33,6 +33,16 @@ class Plan:
         """A dry run begins: forget another."""
         self.begun, self.ids, self.matched = {}, {}, 0
 
+    def note(self, queue: str, place: str, now: float) -> None:
+        """It begins in a queue, or in one of the shards of it."""
+        self.begun[place] = now
+        # What is told of a task names the queue, and not its shard.
+        self.begun[queue] = min(now, self.begun.get(queue, now))
+
+    def began(self, queue: str, place: str) -> float | None:
+        """When it began there; of one that was written down, what is known is when it began in the queue."""
+        return self.begun.get(place, self.begun.get(queue))
+
     def add(self, queue: str, tasks: Sequence[TaskView]) -> None:
         """Tasks were found."""
         if self.ids is not None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 from torrelque.protocol.keys import BUCKETS
 
 from .asking import ask
@@ -31,7 +31,7 @@ MOST = 1e15
 Fields = Mapping[bytes, bytes]
 
 
-async def read_history(queue: Torrelque, length: float) -> list[Record]:
+async def read_history(queue: TorrelqueQueue, length: float) -> list[Record]:
     """Records of so many seconds, the oldest first: minutes up to 8 hours, else hours.
 
     The record of this minute, or hour, is the last.  A time in which nothing was written has no record.
@@ -42,7 +42,7 @@ async def read_history(queue: Torrelque, length: float) -> list[Record]:
 
 
 async def read_functions(
-    queue: Torrelque, since: float | None, minutes: Sequence[Record] | None = None
+    queue: TorrelqueQueue, since: float | None, minutes: Sequence[Record] | None = None
 ) -> list[FunctionView]:
     """Functions over the last seconds, or since the totals began; those that ran most often first.
 
@@ -71,7 +71,7 @@ async def read_functions(
     return sorted(views, key=lambda view: (-view.totals.succeeded - view.totals.failed, view.name))
 
 
-async def read_counts(queue: Torrelque) -> Counts:
+async def read_counts(queue: TorrelqueQueue) -> Counts:
     """All that was counted since the totals began, in one call.  What has not changed since the last one is not read
     anew."""
     _, _, (_, flat) = await ask(queue, 'records', 'totals', 1, '', 1)
@@ -91,7 +91,7 @@ async def read_counts(queue: Torrelque) -> Counts:
 
 
 # Of a queue object, by field of its totals: the text, and what it came to.
-_counted: WeakKeyDictionary[Torrelque, dict[bytes, tuple[bytes, FunctionCounts]]] = WeakKeyDictionary()
+_counted: WeakKeyDictionary[TorrelqueQueue, dict[bytes, tuple[bytes, FunctionCounts]]] = WeakKeyDictionary()
 
 
 def percentile(buckets: Sequence[int], part: float) -> float | None:
@@ -116,7 +116,7 @@ def percentile(buckets: Sequence[int], part: float) -> float | None:
 # Parts
 
 
-async def _read(queue: Torrelque, kind: str, count: int) -> list[tuple[int, dict[bytes, bytes]]]:
+async def _read(queue: TorrelqueQueue, kind: str, count: int) -> list[tuple[int, dict[bytes, bytes]]]:
     """The last so many records that are there, by their numbers."""
     found: list[tuple[int, dict[bytes, bytes]]] = []
     first, end = '', None

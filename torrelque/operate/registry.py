@@ -1,5 +1,6 @@
 """Which queues there are: names that hearts and operators note, and a scan of the keys, which is slow."""
 
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,8 +8,9 @@ from weakref import WeakKeyDictionary
 
 import redis.asyncio
 
-from torrelque import Torrelque, TorrelqueValueError
+from torrelque import Torrelque, TorrelqueQueue, TorrelqueServerError, TorrelqueValueError
 from torrelque.protocol.keys import FIXED, OPERATORS, REGISTRY, WORKERS, make_keys
+from torrelque.worker.places import clients_of
 from torrelque.worker.registry import note as note_once, registry_queue
 
 from .values import Found
@@ -22,9 +24,9 @@ PAGE = 1000
 _noted: WeakKeyDictionary[Any, dict[str, float]] = WeakKeyDictionary()
 
 
-async def note(queue: Torrelque) -> None:
+async def note(queue: TorrelqueQueue) -> None:
     """Note that a queue was seen, at most once a minute in a process.  A refusal is passed over."""
-    times = _noted.setdefault(queue.client, {})
+    times = _noted.setdefault(clients_of(queue)[0], {})
     now = time.monotonic()
     if (last := times.get(queue.name)) is None or now - last >= PAUSE:
         times[queue.name] = now
@@ -59,10 +61,13 @@ async def scan(client: Any) -> AsyncIterator[Found]:
         name = _queue_of(_text(key))
         if name is not None and name not in seen:
             seen.add(name)
-            yield Found(name, None)
+            whole = await _whole_of(client, name)
+            if whole == name or whole not in seen:
+                seen.add(whole)
+                yield Found(whole, None)
 
 
-async def forget(queue: Torrelque) -> None:
+async def forget(queue: TorrelqueQueue) -> None:
     """Delete all that hearts and operators have written of a queue: records, totals, acts, its name in the registry.
 
     The hearts of workers stay, because these go on beating.
@@ -83,6 +88,19 @@ async def forget(queue: Torrelque) -> None:
 # Parts
 
 
+async def _whole_of(client: Any, name: str) -> str:
+    """The queue of which one is a shard, as it says itself; any other is its own."""
+    match = _SHARD.fullmatch(name)
+    if match is None:
+        return name
+    async with Torrelque(client, queue=name) as shard:
+        try:
+            return name if await shard.command('GET', shard.keys['shards']) is None else match[1]
+        except TorrelqueServerError:
+            return name
+
+
+
 async def _keys(client: Any) -> AsyncIterator[bytes | str]:
     """Keys that may be those of queues."""
     pattern = '*{*}*:*'
@@ -101,6 +119,8 @@ async def _keys(client: Any) -> AsyncIterator[bytes | str]:
                 return
 
 
+_SHARD = re.compile(r'(.+):\d+(?:\.\d+)?', re.DOTALL)
+"""What the hash tag of a shard is like."""
 _ENDS = frozenset({*FIXED, *OPERATORS, *WORKERS})
 
 

@@ -2,11 +2,11 @@
 
 import shlex
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 
 
 def command(
-    queue: Torrelque, verb: str, operand: str | None = None, *options: str, group: str | None = None
+    queue: TorrelqueQueue, verb: str, operand: str | None = None, *options: str, group: str | None = None
 ) -> str | None:
     """A command line for a queue; None where no command line can have a name: with a NUL in it, or `--`.
 
@@ -26,11 +26,11 @@ def command(
     return None if '--' in names or any('\0' in word for word in words) else shlex.join(words)
 
 
-def of_limit(queue: Torrelque, group: str, slots: int) -> str | None:
+def of_limit(queue: TorrelqueQueue, group: str, slots: int) -> str | None:
     """Give a group so many slots."""
     return command(queue, 'limit', group, '--concurrency', str(slots))
 
 
-def of_rate(queue: Torrelque, group: str, starts: float, seconds: float) -> str | None:
+def of_rate(queue: TorrelqueQueue, group: str, starts: float, seconds: float) -> str | None:
     """Give a group another rate."""
     return command(queue, 'limit', group, '--rate', f'{starts:.0f}/{seconds:.15g}s')

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from torrelque import Torrelque, TorrelqueServerError
+from torrelque import TorrelqueQueue, TorrelqueServerError
 
 from .asking import ask
 from .measures import Scale
 from .overview import read_together
+from .parts import parts_of
 
 PART = 250
 """Groups of one call, about: half a millisecond of the server."""
@@ -31,10 +32,10 @@ class Useful(NamedTuple):
 
 
 # Of a queue object, when its groups were looked at, and how many of their tasks could go.
-_kept: WeakKeyDictionary[Torrelque, tuple[float, int]] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[TorrelqueQueue, tuple[float, int]] = WeakKeyDictionary()
 
 
-async def read_useful(queue: Torrelque) -> Useful:
+async def read_useful(queue: TorrelqueQueue) -> Useful:
     """How many slots have something to do.
 
     :raises TorrelqueServerError: the server refused to tell.
@@ -63,7 +64,7 @@ async def read_useful(queue: Torrelque) -> Useful:
             return Useful(others + known, True)
 
 
-async def read_scale(queues: Iterable[Torrelque]) -> Scale:
+async def read_scale(queues: Iterable[TorrelqueQueue]) -> Scale:
     """What all of some queues have to do.
 
     :raises TorrelqueServerError: the server refused to tell of one: what is left out would have workers stopped.
@@ -72,7 +73,7 @@ async def read_scale(queues: Iterable[Torrelque]) -> Scale:
     overview = await read_together(queues)
     if overview.error is not None:
         raise TorrelqueServerError(overview.error)
-    found = [await read_useful(queue) for queue in queues]
+    found = [await read_useful(part) for queue in queues for part in await parts_of(queue)]
     return Scale(
         pending=overview.pending,
         working=overview.working,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque, TorrelqueLookupError
+from torrelque import TorrelqueLookupError, TorrelqueQueue
 
 from .asking import ask
 from .reading import bytes_of, instant_of, text_of, whole_of
@@ -51,7 +51,7 @@ class Timetable(NamedTuple):
     """Whether all of them were looked at."""
 
 
-async def read_timetable(queue: Torrelque) -> Timetable:
+async def read_timetable(queue: TorrelqueQueue) -> Timetable:
     """What becomes of all schedules of a queue; it takes no longer where there are many."""
     now, broken, total, late, since, late_names, dry, dry_names, paused, following, whose, whole = await ask(
         queue, 'timetable', LOOKED_AT, NAMES
@@ -64,7 +64,7 @@ async def read_timetable(queue: Torrelque) -> Timetable:
 
 
 async def read_schedules(
-    queue: Torrelque, prefix: str, room: int, instants: int = INSTANTS
+    queue: TorrelqueQueue, prefix: str, room: int, instants: int = INSTANTS
 ) -> list[ScheduleView]:
     """The schedules whose names begin with a text; one that is there all the time is there once.
 
@@ -86,7 +86,7 @@ async def read_schedules(
         seen.add(cursor)
 
 
-async def read_some(queue: Torrelque, prefix: str, skip: int, most: int, room: int) -> Schedules:
+async def read_some(queue: TorrelqueQueue, prefix: str, skip: int, most: int, room: int) -> Schedules:
     """Some of the schedules whose names begin with a text, those first that fire next; as many of them as there are
     before these are not read.
 
@@ -104,13 +104,13 @@ async def read_some(queue: Torrelque, prefix: str, skip: int, most: int, room: i
     return Schedules(queue.name, now, tuple(found), skip, total)
 
 
-async def _names(queue: Torrelque, skip: int, most: int) -> tuple[list[bytes], int]:
+async def _names(queue: TorrelqueQueue, skip: int, most: int) -> tuple[list[bytes], int]:
     """Names of schedules in their order, and how many there are."""
     key = queue.keys['schedules']
     return await queue.command('ZRANGE', key, skip, skip + most - 1), await queue.command('ZCARD', key)
 
 
-async def _names_with(queue: Torrelque, prefix: str, skip: int, most: int) -> tuple[list[bytes], int]:
+async def _names_with(queue: TorrelqueQueue, prefix: str, skip: int, most: int) -> tuple[list[bytes], int]:
     """The same of those that begin with a text: only their names and instants are looked at."""
     pattern = re.sub(rb'[\\*?\[\]]', rb'\\\g<0>', bytes_of(prefix, 'a prefix')) + b'*'
     found: dict[bytes, float] = {}
@@ -126,7 +126,7 @@ async def _names_with(queue: Torrelque, prefix: str, skip: int, most: int) -> tu
     return names[skip : skip + most], len(names)
 
 
-async def read_schedule(queue: Torrelque, name: str, room: int) -> ScheduleView:
+async def read_schedule(queue: TorrelqueQueue, name: str, room: int) -> ScheduleView:
     """One schedule.
 
     :raises TorrelqueLookupError: there is none of this name.
@@ -139,14 +139,14 @@ async def read_schedule(queue: Torrelque, name: str, room: int) -> ScheduleView:
 
 
 def _views(
-    queue: Torrelque, stamp: Any, spoilt: Sequence[bytes], items: Sequence[Any], instants: int = INSTANTS
+    queue: TorrelqueQueue, stamp: Any, spoilt: Sequence[bytes], items: Sequence[Any], instants: int = INSTANTS
 ) -> list[ScheduleView]:  # fmt: skip
     keys = {text_of(key) for key in spoilt}
     return [_view(queue, int(stamp) / 1000, keys, instants, *item) for item in items]
 
 
 def _view(
-    queue: Torrelque,
+    queue: TorrelqueQueue,
     now: float,
     keys: set[str],
     instants: int,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from torrelque import Torrelque, TorrelqueServerError
+from torrelque import TorrelqueQueue, TorrelqueServerError
 
 OLDEST = (6, 2)
 """The oldest Redis that is supported."""
@@ -34,7 +34,7 @@ def _number(info: Mapping[str, str], name: str) -> int:
     return int(value) if value.isdecimal() and len(value) < 20 else 0
 
 
-async def look_at_server(queue: Torrelque) -> list[Note]:
+async def look_at_server(queue: TorrelqueQueue) -> list[Note]:
     """What was found of the server of a queue."""
     notes: list[Note] = []
     try:
@@ -131,7 +131,7 @@ def _clients(info: Mapping[str, str]) -> Iterator[Note]:
         yield Note('warning', 'clients', f'{count} of {most} connections are in use', 'raise maxclients of the server')
 
 
-async def _notifications(queue: Torrelque) -> Note:
+async def _notifications(queue: TorrelqueQueue) -> Note:
     advice = f'redis-cli CONFIG SET {NOTIFICATIONS} Kghx, for whoever watches tasks'
     try:
         reply = await queue.command('CONFIG', 'GET', NOTIFICATIONS)
@@ -144,7 +144,7 @@ async def _notifications(queue: Torrelque) -> Note:
     return Note('note', NOTIFICATIONS, f'{flags!r}: watched tasks are looked at again and again', advice)
 
 
-async def _clock(queue: Torrelque) -> list[Note]:
+async def _clock(queue: TorrelqueQueue) -> list[Note]:
     """The server's clock beside the one of this machine, and how long the server takes to answer."""
     took, apart = float('inf'), 0.0
     for _ in range(5):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque import TorrelqueQueue, TorrelqueTaskStatus as Status
 
 from . import remedies
 from .flows import Edges, Item, Part, name_of, read_edges, read_part
@@ -36,7 +36,7 @@ def is_of_flow(seen: Seen) -> bool:
     return seen.status is Status.WAITING or seen.status is Status.CANCELLED and seen.state.get('total') is not None
 
 
-async def of_spread(queue: Torrelque, moment: float = MOMENT) -> list[Reason]:
+async def of_spread(queue: TorrelqueQueue, moment: float = MOMENT) -> list[Reason]:
     """Work of flows that was put off, and that nobody has done in a moment (s)."""
     key = queue.keys['spread'].encode()
     first = await queue.command('LINDEX', key, 0)
@@ -50,7 +50,7 @@ async def of_spread(queue: Torrelque, moment: float = MOMENT) -> list[Reason]:
     return [Reason('overdue', words, count=count, command=remedies.command(queue, 'sweep'))] if count else []
 
 
-async def of_errands(queue: Torrelque, moment: float) -> list[Reason]:
+async def of_errands(queue: TorrelqueQueue, moment: float) -> list[Reason]:
     """What other queues are to be told of tasks of flows, and nobody has told them for a moment (s)."""
     seconds, micros = await queue.command('TIME')
     bound = int(seconds) * 1000 + int(micros) // 1000 - moment * 1000
@@ -86,7 +86,7 @@ async def of_task(seen: Seen) -> list[Reason] | None:
     return [*left, *found]
 
 
-def _of_others(queue: Torrelque, flow_id: str, own: Item, others: Sequence[Item], kinds: dict[str, str]) -> Reason:
+def _of_others(queue: TorrelqueQueue, flow_id: str, own: Item, others: Sequence[Item], kinds: dict[str, str]) -> Reason:
     """For whom it waits."""
     left = (own.left or b'').decode('ascii', 'replace')
     count = whole_of(left.removeprefix('a').encode()) or len(others)
@@ -102,7 +102,7 @@ def _of_others(queue: Torrelque, flow_id: str, own: Item, others: Sequence[Item]
     return Reason('waiting', f'{words}, in flow {flow_id}', count=count, holders=_holders(others), command=command)
 
 
-async def _of_dead(queue: Torrelque, flow_id: str, part: Part, task_id: str, edges: Edges) -> list[Reason]:
+async def _of_dead(queue: TorrelqueQueue, flow_id: str, part: Part, task_id: str, edges: Edges) -> list[Reason]:
     """The dead tasks that it waits for, or that those wait for."""
     if not whole_of(part.flow['dead']):
         return []
@@ -180,7 +180,7 @@ async def of_flow(seen: Seen) -> list[Reason]:
 
 
 def _going_on(
-    queue: Torrelque, flow_id: str, part: Part, moving: Sequence[Item], waiting: int, gives_up: float | None,
+    queue: TorrelqueQueue, flow_id: str, part: Part, moving: Sequence[Item], waiting: int, gives_up: float | None,
     whole: bool,
 ) -> Reason:  # fmt: skip
     """What a flow does."""
@@ -205,7 +205,7 @@ def _going_on(
     )
 
 
-async def read_unended(queue: Torrelque, flow_id: str) -> tuple[list[Item], bool]:
+async def read_unended(queue: TorrelqueQueue, flow_id: str) -> tuple[list[Item], bool]:
     """Tasks that have not ended, and whether these are all."""
     found: dict[str, Item] = {}
     cursor: bytes = b'0'
@@ -223,7 +223,7 @@ def _draft(part: Part, words: str) -> Reason:
     return Reason('draft', words + more, since=instant_of(part.flow['enqueue_time']), until=instant_of(part.gives_up))
 
 
-def _stalled(queue: Torrelque, flow_id: str, words: str, dead: Sequence[Item]) -> Reason:
+def _stalled(queue: TorrelqueQueue, flow_id: str, words: str, dead: Sequence[Item]) -> Reason:
     since = [item.score for item in dead if item.score is not None]
     error = dead[0].fields['error']
     return Reason(

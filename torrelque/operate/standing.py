@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 
 from . import remedies, stalls
 from .asking import ask
@@ -36,12 +36,12 @@ class Stalled(NamedTuple):
     number: int
 
 
-async def read_stalled(queue: Torrelque) -> list[Finding]:
+async def read_stalled(queue: TorrelqueQueue) -> list[Finding]:
     """What is the matter with flows."""
     return [Finding(queue.name, *note) for note in await look(queue)]
 
 
-async def look(queue: Torrelque) -> list[Note]:
+async def look(queue: TorrelqueQueue) -> list[Note]:
     """The same, before the queue is named."""
     found, whole = await _read(queue)
     notes = [*_notes(queue, found, '' if whole else 'at least ')]
@@ -50,7 +50,7 @@ async def look(queue: Torrelque) -> list[Note]:
     return notes
 
 
-async def _read(queue: Torrelque) -> tuple[dict[str, list[Stalled]], bool]:
+async def _read(queue: TorrelqueQueue) -> tuple[dict[str, list[Stalled]], bool]:
     """Flows by what is the matter with them, and whether all were looked at."""
     found: dict[str, Stalled] = {}
     cursor, looked = b'0', 0
@@ -71,7 +71,7 @@ async def _read(queue: Torrelque) -> tuple[dict[str, list[Stalled]], bool]:
     return by_word, cursor == b'0'
 
 
-async def _stands_still(queue: Torrelque, flow_id: str) -> bool:
+async def _stands_still(queue: TorrelqueQueue, flow_id: str) -> bool:
     """Whether nothing of a large flow goes on; it is read in several calls, between which nothing has ended."""
     before = (await read_part(queue, flow_id)).flow
     items, whole = await stalls.read_unended(queue, flow_id)
@@ -80,7 +80,7 @@ async def _stands_still(queue: Torrelque, flow_id: str) -> bool:
     return whole and not begun and after['left'] == before['left'] and whole_of(after['left']) is not None
 
 
-def _notes(queue: Torrelque, found: dict[str, list[Stalled]], least: str) -> Iterator[Note]:
+def _notes(queue: TorrelqueQueue, found: dict[str, list[Stalled]], least: str) -> Iterator[Note]:
     """What is told of flows by what is the matter with them."""
     if some := found.get('dead'):
         are, these = ('flow has', 'it') if len(some) == 1 else ('flows have', 'they')
@@ -99,7 +99,7 @@ def _notes(queue: Torrelque, found: dict[str, list[Stalled]], least: str) -> Ite
         yield Note('warning', 'flows', text, remedies.command(queue, 'sweep'))
 
 
-def _note(queue: Torrelque, text: str, verb: str, some: Iterable[Stalled]) -> Note:
+def _note(queue: TorrelqueQueue, text: str, verb: str, some: Iterable[Stalled]) -> Note:
     # What begins with a dash cannot stand beside others in a command.
     first, *others = [one.id for one in some][:NAMED]
     if any(name.startswith('-') for name in (first, *others)):

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueTaskId, TorrelqueTaskStatus, TorrelqueValueError
+from torrelque import TorrelqueError, TorrelqueQueue, TorrelqueTaskId, TorrelqueTaskStatus, TorrelqueValueError
 
 from . import pages
 from .hearts import Watch
@@ -44,7 +44,7 @@ class Verb(NamedTuple):
     """Where tasks are, unless the selection says so."""
     statuses: Sequence[str]
     """What a selection may say."""
-    call: Callable[[Torrelque, Sequence[TaskView], Terms], Awaitable[Done]]
+    call: Callable[[TorrelqueQueue, Sequence[TaskView], Terms], Awaitable[Done]]
 
 
 def only_of(name: str, status: str | None, by_ids: bool) -> Sequence[TorrelqueTaskStatus] | None:
@@ -80,7 +80,7 @@ def judge(name: str, task: TaskView) -> str | None:
     return None if task.status == TorrelqueTaskStatus.WORKING else 'not_working'
 
 
-async def _redrive(queue: Torrelque, tasks: Sequence[TaskView], terms: Terms) -> Done:
+async def _redrive(queue: TorrelqueQueue, tasks: Sequence[TaskView], terms: Terms) -> Done:
     """Bring tasks back.  The queue tells how many of a call it has brought back, but not which; so where some are
     missing, their states tell why, and those come first that cannot have been brought back."""
     ids = [task.id for task in tasks]
@@ -102,7 +102,7 @@ async def _redrive(queue: Torrelque, tasks: Sequence[TaskView], terms: Terms) ->
     return Done(count, +refused, failure)
 
 
-async def _reasons(queue: Torrelque, name: str, ids: Sequence[str]) -> list[str]:
+async def _reasons(queue: TorrelqueQueue, name: str, ids: Sequence[str]) -> list[str]:
     """Why tasks were refused, by what is known of them now; where that cannot be read, it is not known."""
     try:
         tasks = await pages.read_tasks(queue, ids, 0, function=False, watch=Watch(queue, silent=True))
@@ -113,11 +113,11 @@ async def _reasons(queue: Torrelque, name: str, ids: Sequence[str]) -> list[str]
 
 
 def _one_by_one(
-    name: str, call: Callable[[Torrelque, str, Terms], Awaitable[bool]]
-) -> Callable[[Torrelque, Sequence[TaskView], Terms], Awaitable[Done]]:
+    name: str, call: Callable[[TorrelqueQueue, str, Terms], Awaitable[bool]]
+) -> Callable[[TorrelqueQueue, Sequence[TaskView], Terms], Awaitable[Done]]:
     """A verb of one task, for many: their calls share round trips."""
 
-    async def do(queue: Torrelque, tasks: Sequence[TaskView], terms: Terms) -> Done:
+    async def do(queue: TorrelqueQueue, tasks: Sequence[TaskView], terms: Terms) -> Done:
         replies: list[Any] = await asyncio.gather(
             *(call(queue, _held(task), terms) for task in tasks), return_exceptions=True
         )

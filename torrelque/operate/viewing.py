@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque, TorrelqueTaskStatus
+from torrelque import TorrelqueQueue, TorrelqueTaskStatus
 
 from . import faults
 from .reading import attempt_of, instant_of, number_of, text_of, whole_of
@@ -46,7 +46,7 @@ def item_of(words: Sequence[Any]) -> Item:
 _UNREAD = object()
 
 
-def load(queue: Torrelque, data: bytes | None, otherwise: Any = None) -> Any:
+def load(queue: TorrelqueQueue, data: bytes | None, otherwise: Any = None) -> Any:
     """A value by the queue's serialiser; None, or what is given, where it cannot be read."""
     if data is None:
         return otherwise
@@ -64,7 +64,7 @@ def function_of(task: Any) -> str | None:
     return str(name) if isinstance(name, str) else None
 
 
-def _function_at(queue: Torrelque, beginning: bytes) -> tuple[str | None, bool]:
+def _function_at(queue: TorrelqueQueue, beginning: bytes) -> tuple[str | None, bool]:
     """The function of a call by what its payload begins with, and whether that tells: only JSON is read so."""
     if load(queue, b'{"task":"x"}') != {'task': 'x'}:
         return None, False
@@ -123,7 +123,7 @@ def _trouble(
 
 
 def view_of(
-    queue: Torrelque,
+    queue: TorrelqueQueue,
     task_id: str,
     now: float,
     item: Item,

@@ -8,9 +8,9 @@ from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from torrelque import (
     Duration,
-    Torrelque,
     TorrelqueError,
     TorrelqueLookupError,
+    TorrelqueQueue,
     TorrelqueSerialiser,
     TorrelqueTypeError,
     TorrelqueValueError,
@@ -34,6 +34,7 @@ from .context import Context, check_contexts
 from .definition import Definition
 from .flowing import Flowing, job_of_layer
 from .function import Enqueuer, FifoDecorator, FifoFunction, Function, TaskDecorator
+from .ground import new_queue
 from .handle import Handle
 from .loops import Loops, called, running_loop
 from .options import Group, Options, Priority
@@ -88,10 +89,10 @@ class Tasks(Flowing, Scheduling):
 
     def __init__(
         self,
-        queue: Torrelque,
+        queue: TorrelqueQueue,
         *,
         keep: Duration = 600,
-        make_queue: Callable[[], Torrelque] | None = None,
+        make_queue: Callable[[], TorrelqueQueue] | None = None,
         queues: Queues = (),
         lifespan: 'Callable[[Tasks], AbstractAsyncContextManager[Any]] | None' = None,
         around_thread: Callable[[Delivery], AbstractContextManager[Any]] | None = None,
@@ -101,8 +102,8 @@ class Tasks(Flowing, Scheduling):
         revision: int | None = None,
         context: Context | Sequence[Context] | None = None,
     ) -> None:
-        if not isinstance(queue, Torrelque):
-            raise TorrelqueTypeError(f'an app needs a torrelque.Torrelque, not {type(queue).__name__}')
+        if not isinstance(queue, TorrelqueQueue):
+            raise TorrelqueTypeError(f'an app needs a queue of torrelque, not {type(queue).__name__}')
         if keep is None:
             raise TorrelqueTypeError('keep must be a number of seconds, not NoneType; 0 keeps nothing')
         if lifespan is not None:
@@ -129,6 +130,7 @@ class Tasks(Flowing, Scheduling):
         url: str | None = None,
         *,
         queue: str = 'default',
+        shards: int | None = None,
         serialiser: TorrelqueSerialiser | None = None,
         keep: Duration = 600,
         queues: Queues = (),
@@ -146,6 +148,8 @@ class Tasks(Flowing, Scheduling):
             SERVICE``, ``redis+cluster://HOST:PORT,…``; by default that of ``TORRELQUE_URL`` or ``REDIS_URL``, read now,
             or else ``redis://localhost``.
         :param queue: the name of the app's own queue.
+        :param shards: of how many shards its queues are, which may be on as many primaries of a Cluster: each is a
+            `torrelque.sharded.Sharded`.  None has each in one place of one server.
         :param serialiser: as in `torrelque.Torrelque`.
         :raises TorrelqueValueError: the address cannot be meant.  Nothing is connected yet.
 
@@ -154,8 +158,8 @@ class Tasks(Flowing, Scheduling):
         address = find_url(url)
         own: dict[str, Any] = {'queue': queue} if serialiser is None else {'queue': queue, 'serialiser': serialiser}
 
-        def make_queue() -> Torrelque:
-            return Torrelque(make_client(address), **own)
+        def make_queue() -> TorrelqueQueue:
+            return new_queue(make_client(address), shards, **own)
 
         app = cls(
             make_queue(), make_queue=make_queue, keep=keep, queues=queues, lifespan=lifespan,
@@ -174,14 +178,14 @@ class Tasks(Flowing, Scheduling):
         return MappingProxyType(self._functions)
 
     @property
-    def queue(self) -> Torrelque:
+    def queue(self) -> TorrelqueQueue:
         """The queue object of the running event loop.
 
         :raises TorrelqueError: none runs here; synchronous code calls the queue by `call`.
         """
         return self.queue_named(self._name)
 
-    def queue_named(self, name: str) -> Torrelque:
+    def queue_named(self, name: str) -> TorrelqueQueue:
         """The queue object of the running event loop for any queue of the app's server.
 
         :raises TorrelqueError: none runs here, as for `queue`.
@@ -397,17 +401,17 @@ class Tasks(Flowing, Scheduling):
         return Serving(self, queues, steal)
 
     @property
-    def queues(self) -> tuple[Torrelque, ...]:
+    def queues(self) -> tuple[TorrelqueQueue, ...]:
         """The queues, as objects for one worker."""
         return self.serving().queues
 
     @property
-    def queues_here(self) -> tuple[Torrelque, ...]:
+    def queues_here(self) -> tuple[TorrelqueQueue, ...]:
         """The queues, as the objects that the app uses in the running event loop, and closes."""
         return tuple(map(self._loops.here().find, self._all_queues()))
 
     @property
-    def weights(self) -> dict[Torrelque, int] | None:
+    def weights(self) -> dict[TorrelqueQueue, int] | None:
         """By which the queues share a worker, if that was said."""
         return self.serving().weights
 
@@ -416,7 +420,7 @@ class Tasks(Flowing, Scheduling):
         """What a worker enters before its first task."""
         return self._served
 
-    def lend(self, name: str) -> Torrelque:
+    def lend(self, name: str) -> TorrelqueQueue:
         """A queue of the app's server, as an object for one worker."""
         return self._loops.lend(name)
 
@@ -540,7 +544,6 @@ def _check_running(timeout: Duration | None, run_in: str | None) -> None:
         check_seconds(timeout, 'timeout', least=MIN_SECONDS, positive=True)
     if run_in is not None:
         check_run_in(run_in)
-
 
 
 def _any(*args: Any, **kwargs: Any) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
-from torrelque import Torrelque, TorrelqueBulkError, TorrelqueTypeError
+from torrelque import TorrelqueBulkError, TorrelqueQueue, TorrelqueTypeError
 from torrelque.protocol.check import check_call
 
 __all__ = [
@@ -61,7 +61,7 @@ class Context(Protocol):
 class Sending:
     """Calls that are being enqueued."""
 
-    queue: Torrelque
+    queue: TorrelqueQueue
     name: str
     """Of the function; of a flow whatever it is called; empty for a task that is no call."""
     many: bool = False
@@ -74,7 +74,7 @@ class Sending:
     """The ids of the tasks that are in the queue, when they are."""
 
 
-def sending_of(queue: Torrelque, name: str, group: Any, priority: Any) -> Sending:
+def sending_of(queue: TorrelqueQueue, name: str, group: Any, priority: Any) -> Sending:
     """A single call, whose group and priority may be functions of its arguments."""
     return Sending(
         queue, name, False, None if callable(group) else group, None if callable(priority) else priority

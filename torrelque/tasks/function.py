@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from torrelque import Duration, Torrelque, TorrelqueBulkError, TorrelqueTypeError
+from torrelque import Duration, TorrelqueBulkError, TorrelqueQueue, TorrelqueTypeError
 from torrelque.protocol.check import check_name
 
 from .context import SHARED, Sending, awake, given_context, sending_of
@@ -367,7 +367,7 @@ class Enqueuer(Generic[P, T]):
 
     async def _map_to(
         self,
-        queue: Torrelque,
+        queue: TorrelqueQueue,
         pack: Callable[[tuple[Any, ...]], dict[str, Any]],
         arguments: Iterator[tuple[Any, ...]],
         given: dict[str, Any],
@@ -380,8 +380,9 @@ class Enqueuer(Generic[P, T]):
         return await queue.enqueue_many(payloads, **given)
 
     async def _map_through(
-        self, queue: Torrelque, arguments: Iterator[tuple[Any, ...]], given: dict[str, Any], along: Mapping[str, Any]
-    ) -> list[str]:
+        self, queue: TorrelqueQueue, arguments: Iterator[tuple[Any, ...]], given: dict[str, Any], along: Mapping[str,
+        Any]
+    ) -> list[str]:  # fmt: skip
         """Send calls through the middleware of the app, some hundred at a time."""
         ids: list[str] = []
 

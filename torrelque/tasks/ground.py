@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueQueue
+from torrelque.sharded import Sharded
 from torrelque.worker.crossing import run_in_loop
 
 __all__ = ['Ground', 'copy_queue']
@@ -23,7 +24,7 @@ class Ground(ABC):
     """Whether there are schedules, which fire when it is time."""
 
     @abstractmethod
-    def make(self, name: str | None, max_tasks: int | None) -> Torrelque:
+    def make(self, name: str | None, max_tasks: int | None) -> TorrelqueQueue:
         """A new queue object, which the app closes.
 
         :param name: what the app calls the queue; None is its own one.
@@ -52,20 +53,41 @@ class Ground(ABC):
 
 
 def copy_queue(
-    queue: Torrelque, max_tasks: int | None = None, name: str | None = None, client: Any = None
-) -> Torrelque:
+    queue: TorrelqueQueue, max_tasks: int | None = None, name: str | None = None, there: TorrelqueQueue | None = None
+) -> TorrelqueQueue:
     """Another object of the same queue, for another event loop, or for another ``max_tasks``; or one of another queue
-    on the same server, or on that of another client."""
+    on the same server.
+
+    :param there: a queue on whose server it is to be, and which says whether it has shards.
+    """
+    there = queue if there is None else there
     most = queue.max_tasks if max_tasks is None else max_tasks
-    client = queue.client if client is None else client
-    copy = Torrelque(client, queue=name or queue.name, serialiser=queue.serialiser, max_tasks=most)
+    options: dict[str, Any] = {'queue': name or queue.name, 'serialiser': queue.serialiser, 'max_tasks': most}
+    copy: TorrelqueQueue
+    if isinstance(there, Sharded):
+        copy = Sharded(there.client, shards=_shards_for(there, options['queue']), **options)
+    else:
+        copy = Torrelque(there.client, **options)
     copy.task_timeout, copy.result_ttl = queue.task_timeout, queue.result_ttl
     return copy
 
 
+def new_queue(client: Any, shards: int | None, **options: Any) -> TorrelqueQueue:
+    """A queue in one place of the server of a client, or of so many shards."""
+    return Torrelque(client, **options) if shards is None else Sharded(client, shards=shards, **options)
+
+
+def _shards_for(there: Sharded, name: str) -> int | None:
+    """How many shards a queue is to have that is beside another one: whichever object is used first writes that down,
+    so each must know it."""
+    if name == there.name:
+        return there._count
+    return len(there._shards) or there._count
+
+
 def another(
-    ground: Ground | None, queue: Torrelque, name: str | None, max_tasks: int | None = None
-) -> Torrelque:
+    ground: Ground | None, queue: TorrelqueQueue, name: str | None, max_tasks: int | None = None
+) -> TorrelqueQueue:
     """The object of another queue of an app, or of the same one for another ``max_tasks``.
 
     :param ground: what the app stands on, if that is not the server of ``queue``.

@@ -12,10 +12,10 @@ from typing import Any, Generic, TypeVar
 
 from torrelque import (
     Duration,
-    Torrelque,
     TorrelqueClosedError,
     TorrelqueError,
     TorrelqueLookupError,
+    TorrelqueQueue,
     TorrelqueTaskState,
     TorrelqueTaskStatus,
 )
@@ -157,7 +157,7 @@ class Handle(Generic[T]):
         result = None if last is None else last.result
         return result if self._decode is None else self._decode(result)  # type: ignore[return-value]  # as the function
 
-    async def _ended_in_flow(self, queue: Torrelque, last: TorrelqueTaskState | None) -> TorrelqueTaskState | None:
+    async def _ended_in_flow(self, queue: TorrelqueQueue, last: TorrelqueTaskState | None) -> TorrelqueTaskState | None:
         """The state of a task of which nothing is left but what its flow keeps, if it is one; else the last that was
         seen."""
         # Such a task has the id of its flow in its own.

@@ -5,7 +5,8 @@ import contextlib
 import weakref
 from collections.abc import AsyncGenerator
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
+from torrelque.worker.places import clients_of
 
 from .address import close_client
 from .background import PATIENCE
@@ -18,13 +19,13 @@ _closing: set[asyncio.Task[None]] = set()
 class InLoop:
     """What an app has in one event loop.  It is closed with the loop; its ``own`` queue object sooner, by `close`."""
 
-    queue: Torrelque
+    queue: TorrelqueQueue
     """The object of the app's own queue in the loop."""
     name: str
     """What the app calls its own queue."""
 
     def __init__(
-        self, loops: object, name: str, ground: Ground | None, queue: Torrelque, own: bool, owns_client: bool
+        self, loops: object, name: str, ground: Ground | None, queue: TorrelqueQueue, own: bool, owns_client: bool
     ) -> None:
         # Legend.  _loops: what the app has in all event loops, while the app lives.  _own: whether the queue object was
         # made by the app.  _owns_client: whether its client was, too.  _lasting: whether the app was closed before the
@@ -38,9 +39,9 @@ class InLoop:
         self._own = own
         self._owns_client = owns_client
         self._lasting = False
-        self._variants: dict[tuple[str | None, int | None], Torrelque] = {}
+        self._variants: dict[tuple[str | None, int | None], TorrelqueQueue] = {}
         self._orders: dict[str, Order] = {}
-        self._others: list[Torrelque] = []
+        self._others: list[TorrelqueQueue] = []
         # A hook for the end of the event loop, which has none: asyncio remembers each asynchronous generator that was
         # begun in the loop, and `shutdown_asyncgens`, which `asyncio.run` calls, closes them.  So a generator that does
         # nothing but wait to be closed, and closes the queues in its ``finally``, closes them with the loop.  It must
@@ -50,7 +51,7 @@ class InLoop:
         with contextlib.suppress(StopIteration):
             self._end.__anext__().send(None)
 
-    def find(self, name: str | None, max_tasks: int | None = None) -> Torrelque:
+    def find(self, name: str | None, max_tasks: int | None = None) -> TorrelqueQueue:
         """The object of a queue, None being the app's own; with ``max_tasks`` one that refuses tasks when the queue has
         so many."""
         if name is None and max_tasks is None:
@@ -62,7 +63,7 @@ class InLoop:
             queue = self._variants[name, max_tasks] = another(self._ground, self.queue, name, max_tasks)
         return queue
 
-    def adopt(self, name: str, queue: Torrelque) -> None:
+    def adopt(self, name: str, queue: TorrelqueQueue) -> None:
         """Use the object of a queue that a worker was given, and that is in use in no other loop."""
         if self._variants.setdefault((name, None), queue) is not queue:
             self.close_too(queue)
@@ -76,7 +77,7 @@ class InLoop:
             order = self._orders[group] = Order()
         return order
 
-    def close_too(self, queue: Torrelque) -> None:
+    def close_too(self, queue: TorrelqueQueue) -> None:
         """Close another queue object of the loop with it."""
         self._others.append(queue)
 
@@ -129,5 +130,5 @@ class InLoop:
             for queue in queues:
                 await queue.aclose()
             if self._owns_client:
-                for client in {id(queue.client): queue.client for queue in queues}.values():
+                for client in {client: None for queue in queues for client in clients_of(queue)}:
                     await close_client(client)

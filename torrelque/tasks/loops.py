@@ -19,14 +19,15 @@ import redis.asyncio
 import redis.asyncio.sentinel
 
 from torrelque import (
-    Torrelque,
     TorrelqueClosedError,
     TorrelqueConnectionError,
     TorrelqueError,
+    TorrelqueQueue,
     TorrelqueTypeError,
     TorrelqueValueError,
 )
 from torrelque.worker.crossing import ENDED, close_coroutine, run_in_loop
+from torrelque.worker.places import clients_of, is_one
 
 from .address import is_same_server
 from .background import CLOSING, PATIENCE, Background, is_background
@@ -47,7 +48,7 @@ class Loops:
     other threads may be busy, or come to their end, while it waits.
     """
 
-    def __init__(self, queue: Torrelque, make_queue: Callable[[], Torrelque] | None) -> None:
+    def __init__(self, queue: TorrelqueQueue, make_queue: Callable[[], TorrelqueQueue] | None) -> None:
         # Legend.  _given: the queue object that the app was given.  _make_queue: makes others, if the app was given
         # that.  _owns_clients: whether the app has made the clients of all of them, and closes them.  _lock: for what
         # is below, which several threads change.  _in_loops: what there is in each event loop. _home: the event loop
@@ -63,7 +64,7 @@ class Loops:
         self._in_loops: dict[asyncio.AbstractEventLoop, InLoop] = {}
         self._home: asyncio.AbstractEventLoop | None = None
         self._spent = False
-        self._lent: dict[str | None, Torrelque] = {}
+        self._lent: dict[str | None, TorrelqueQueue] = {}
         self._ordered: set[str] = set()
         self._background: Background | None = None
         self._pid = os.getpid()
@@ -80,7 +81,7 @@ class Loops:
         return self._given.name
 
     @property
-    def given(self) -> Torrelque:
+    def given(self) -> TorrelqueQueue:
         """The queue object that the app was given, or has made, to be looked at only."""
         return self._given
 
@@ -95,7 +96,8 @@ class Loops:
         """Whether the queues of another app are on the same server, as far as can be told without asking it."""
         if self.ground is not None or other.ground is not None:
             return self.ground is not None and other.ground is not None and self.ground.server is other.ground.server
-        return is_same_server(self._given.client, other.given.client)
+        own, others = clients_of(self._given), clients_of(other.given)
+        return len(own) == len(others) and all(map(is_same_server, own, others))
 
     # Another ground
 
@@ -179,7 +181,7 @@ class Loops:
                 here = self._add(loop, self._given if self._home is loop else self._provide(first))
         return here
 
-    def lend(self, name: str | None = None) -> Torrelque:
+    def lend(self, name: str | None = None) -> TorrelqueQueue:
         """The object of a queue, None being the app's own, for a worker, whose event loop will call `begin`; until then
         each call gives the same one."""
         with self._lock:
@@ -223,8 +225,9 @@ class Loops:
                 here.adopt(str(name), other)
             return here
 
-    def _add(self, loop: asyncio.AbstractEventLoop, queue: Torrelque) -> InLoop:
-        if any(each.queue.client is queue.client for each in self._in_loops.values()) and is_bound(queue.client):
+    def _add(self, loop: asyncio.AbstractEventLoop, queue: TorrelqueQueue) -> InLoop:
+        bound = {*filter(is_bound, clients_of(queue))}
+        if bound and any(bound.intersection(clients_of(each.queue)) for each in self._in_loops.values()):
             raise TorrelqueError(
                 'the client of a Sentinel or of a Cluster belongs to one event loop, and the app uses it in another '
                 'already (synchronous calls have a loop of their own); give the app a make_queue'
@@ -235,7 +238,7 @@ class Loops:
         here = self._in_loops[loop] = InLoop(self, self.name, self.ground, queue, own, self._owns_clients)
         return here
 
-    def _provide(self, first: bool) -> Torrelque:
+    def _provide(self, first: bool) -> TorrelqueQueue:
         """A queue object for one more loop: the given one for the first, else another."""
         given = self._given
         if first:
@@ -245,9 +248,9 @@ class Loops:
         if self._make_queue is None:
             return copy_queue(given)
         queue = self._make_queue()
-        if not isinstance(queue, Torrelque):
-            raise TorrelqueTypeError(f'make_queue must make a torrelque.Torrelque, not {type(queue).__name__}')
-        if queue is given or queue.name != given.name:
+        if not isinstance(queue, TorrelqueQueue):
+            raise TorrelqueTypeError(f'make_queue must make a queue of torrelque, not {type(queue).__name__}')
+        if queue is given or queue.name != given.name or is_one(queue) != is_one(given):
             raise TorrelqueValueError(f'make_queue must make another object of the queue {given.name!r}, not {queue!r}')
         return queue
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol.check import check_count, check_name
 from torrelque.worker import Delivery, Job
 
@@ -49,7 +49,7 @@ class Whole(Protocol):
     @property
     def lifespan(self) -> Callable[[], AbstractAsyncContextManager[Any]] | None: ...
 
-    def lend(self, name: str) -> Torrelque: ...
+    def lend(self, name: str) -> TorrelqueQueue: ...
 
     async def prepare(self) -> None: ...
 
@@ -78,19 +78,19 @@ class Serving:
         return f'<Serving {", ".join(map(repr, self._queues))} of {self._app!r}>'
 
     @property
-    def queues(self) -> tuple[Torrelque, ...]:
+    def queues(self) -> tuple[TorrelqueQueue, ...]:
         """The queues, as objects for one worker."""
         return tuple(map(self._app.lend, self._queues))
 
     @property
-    def weights(self) -> dict[Torrelque, int] | None:
+    def weights(self) -> dict[TorrelqueQueue, int] | None:
         """By which the queues share the worker while all have tasks, if that is said."""
         if not isinstance(self._queues, Mapping):
             return None
         return {self._app.lend(name): weight for name, weight in self._queues.items()}
 
     @property
-    def steal(self) -> tuple[Torrelque, ...]:
+    def steal(self) -> tuple[TorrelqueQueue, ...]:
         """Queues that are served while the others have nothing."""
         return tuple(map(self._app.lend, self._steal))
 

@@ -7,7 +7,8 @@ from typing import Any
 from opentelemetry import context as contexts
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined, unused-ignore]
 
-from torrelque import Torrelque, sync
+from torrelque import Torrelque, TorrelqueError, TorrelqueQueue, sync
+from torrelque.sharded import Sharded
 from torrelque.tasks import Sending, share_context
 from torrelque.worker import share_middleware
 
@@ -34,8 +35,7 @@ class TorrelqueInstrumentor(BaseInstrumentor):  # type: ignore[misc, unused-igno
         self._undo = (
             share_context(telemetry),
             share_middleware(telemetry.middleware),
-            _wrap(telemetry, 'enqueue'),
-            _wrap(telemetry, 'enqueue_many'),
+            *(_wrap(telemetry, kind, name) for kind in (Torrelque, Sharded) for name in ('enqueue', 'enqueue_many')),
             _wrap_sync(telemetry, 'enqueue'),
             _wrap_sync(telemetry, 'enqueue_many'),
         )
@@ -46,13 +46,13 @@ class TorrelqueInstrumentor(BaseInstrumentor):  # type: ignore[misc, unused-igno
         self._undo = ()
 
 
-def _wrap(telemetry: Telemetry, name: str) -> Callable[[], None]:
+def _wrap(telemetry: Telemetry, kind: type[TorrelqueQueue], name: str) -> Callable[[], None]:
     """Have a verb of all queues stand in a span, where a layer above has not made one; a function that takes it back.
     """
-    verb, many = getattr(Torrelque, name), name == 'enqueue_many'
+    verb, many = getattr(kind, name), name == 'enqueue_many'
 
     @functools.wraps(verb)
-    async def traced(self: Torrelque, *args: Any, **kwargs: Any) -> Any:
+    async def traced(self: TorrelqueQueue, *args: Any, **kwargs: Any) -> Any:
         if _is_sent(self):
             return await verb(self, *args, **kwargs)
         with telemetry.sending(self, many=many) as sending:
@@ -60,8 +60,8 @@ def _wrap(telemetry: Telemetry, name: str) -> Callable[[], None]:
             sending.ids = told if many else [told]
             return told
 
-    setattr(Torrelque, name, traced)
-    return lambda: setattr(Torrelque, name, verb)
+    setattr(kind, name, traced)
+    return lambda: setattr(kind, name, verb)
 
 
 def _wrap_sync(telemetry: Telemetry, name: str) -> Callable[[], None]:
@@ -80,7 +80,16 @@ def _wrap_sync(telemetry: Telemetry, name: str) -> Callable[[], None]:
     return lambda: setattr(kind, name, verb)
 
 
-def _is_sent(queue: Torrelque) -> bool:
-    """Whether a layer above is just sending to a queue."""
+def _is_sent(queue: TorrelqueQueue) -> bool:
+    """Whether a layer above is just sending to a queue, or to one of which it is a shard."""
     sending = contexts.get_value(SENDING)
-    return isinstance(sending, Sending) and sending.queue.name == queue.name
+    if not isinstance(sending, Sending):
+        return False
+    above = sending.queue
+    if above.name == queue.name:
+        return True
+    try:
+        return queue in above.shards
+    except TorrelqueError:
+        # The shards are not known yet, so it is none of them.
+        return False

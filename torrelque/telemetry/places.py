@@ -3,7 +3,8 @@
 import weakref
 from typing import Any
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
+from torrelque.worker.places import clients_of
 
 from . import words
 
@@ -13,7 +14,7 @@ Attributes = dict[str, Any]
 class Place:
     """A queue on its server, as spans and metrics name it."""
 
-    def __init__(self, queue: Torrelque) -> None:
+    def __init__(self, queue: TorrelqueQueue) -> None:
         self.queue = queue.name
         server = server_of(queue)
         common: Attributes = {words.MESSAGING_SYSTEM: words.SYSTEM, words.DESTINATION: queue.name, **server}
@@ -36,9 +37,9 @@ class Places:
     """The places of queues, each made once."""
 
     def __init__(self) -> None:
-        self._places: weakref.WeakKeyDictionary[Torrelque, Place] = weakref.WeakKeyDictionary()
+        self._places: weakref.WeakKeyDictionary[TorrelqueQueue, Place] = weakref.WeakKeyDictionary()
 
-    def of(self, queue: Torrelque) -> Place:
+    def of(self, queue: TorrelqueQueue) -> Place:
         """That of a queue."""
         place = self._places.get(queue)
         if place is None:
@@ -46,10 +47,13 @@ class Places:
         return place
 
 
-def server_of(queue: Torrelque) -> Attributes:
-    """Address and port of the server of a queue, as far as its client has one: a Cluster and a Sentinel have several.
+def server_of(queue: TorrelqueQueue) -> Attributes:
+    """Address and port of the server of a queue, as far as its client has one: a Cluster and a Sentinel have
+    several, and so may a queue with shards.
     """
-    given = getattr(getattr(queue.client, 'connection_pool', None), 'connection_kwargs', {})
+    if len(clients := clients_of(queue)) > 1:
+        return {}
+    given = getattr(getattr(clients[0], 'connection_pool', None), 'connection_kwargs', {})
     if path := given.get('path'):
         return {words.ADDRESS: path}
     if host := given.get('host'):

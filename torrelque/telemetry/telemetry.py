@@ -13,7 +13,7 @@ from opentelemetry import context as contexts, metrics, trace
 from opentelemetry.context import Context
 from opentelemetry.propagate import extract, inject
 
-from torrelque import Torrelque, TorrelqueTypeError
+from torrelque import TorrelqueQueue, TorrelqueTypeError
 from torrelque.protocol.check import check_call, check_flag
 from torrelque.tasks import Sending
 from torrelque.worker import Delivery, Middleware
@@ -95,7 +95,7 @@ class Telemetry:
             return None
         return Enqueueing(self._tracer, self._meters, self._places.of(sending.queue), sending)
 
-    def sending(self, queue: Torrelque, *, many: bool = False) -> AbstractContextManager[Sending]:
+    def sending(self, queue: TorrelqueQueue, *, many: bool = False) -> AbstractContextManager[Sending]:
         """The same for plain payloads: ``with telemetry.sending(queue): await queue.enqueue(telemetry.inject(task))``.
 
         :param many: whether it is a bulk.

@@ -76,7 +76,7 @@ def _first(dues: Sequence[Due]) -> float | None:
 
 class _Moved:
     def __init__(self, *queues: Any) -> None:
-        if not queues or not all(hasattr(queue, 'client') and hasattr(queue, 'keys') for queue in queues):
+        if not queues or not all(hasattr(queue, 'client') and hasattr(type(queue), 'dequeue') for queue in queues):
             raise TorrelqueTypeError('a clock is made with the queues that it is for: Clock(queue)')
         self.queues = list(queues)
         self.moved = 0.0
@@ -87,8 +87,9 @@ class _Moved:
     """How far the clock was moved (s), all moves together."""
 
     def _each(self) -> list[HasKeys]:
-        """The queues, each once, because there may be several objects of one queue."""
-        return list({queue.keys['pending']: queue for queue in self.queues}.values())
+        """The queues, or the shards of which they are, each once, because there may be several objects of one queue."""
+        every = (shard for queue in self.queues for shard in getattr(queue, 'shards', (queue,)))
+        return list({shard.keys['pending']: shard for shard in every}.values())
 
 
 class Clock(_Moved):
@@ -141,6 +142,8 @@ class Clock(_Moved):
         return await self._move(0)
 
     async def _move(self, seconds: float) -> list[Due]:
+        for queue in self.queues:
+            await queue.ready()
         return [_due(await queue.client.eval(*_words(queue, seconds))) for queue in self._each()]
 
 

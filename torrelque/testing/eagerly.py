@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 import redis.asyncio
 
-from torrelque import Duration, Torrelque, TorrelqueTaskStatus, TorrelqueTypeError
+from torrelque import Duration, Torrelque, TorrelqueQueue, TorrelqueTaskStatus, TorrelqueTypeError
 from torrelque.protocol.check import check_count, is_async
 from torrelque.tasks import Tasks
 from torrelque.tasks.flowing import job_of_layer
@@ -54,7 +54,7 @@ class _Ground(Ground):
         self._block = block
         self._app = app
 
-    def make(self, name: str | None, max_tasks: int | None) -> Torrelque:
+    def make(self, name: str | None, max_tasks: int | None) -> TorrelqueQueue:
         block = self._block
         like = self._app._loops.given
         began = functools.partial(block._run, self._app)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from torrelque import (
     Duration,
-    Torrelque,
     TorrelqueError,
     TorrelqueLookupError,
+    TorrelqueQueue,
     TorrelqueQueueStats,
     TorrelqueTaskStatus,
     TorrelqueTypeError,
@@ -41,7 +41,7 @@ class NotIdleError(TorrelqueError, AssertionError):
 
 
 async def run_until_idle(
-    queue: Torrelque | Sequence[Torrelque] | Mapping[Torrelque, int] | App,
+    queue: TorrelqueQueue | Sequence[TorrelqueQueue] | Mapping[TorrelqueQueue, int] | App,
     handler: Callable[[Delivery], Any] | None = None,
     *,
     clock: Clock | None = None,
@@ -88,7 +88,7 @@ async def run_until_idle(
 
 async def repeat_until_idle(
     run: Callable[[], Awaitable[object]],
-    queues: Torrelque | Iterable[Torrelque],
+    queues: TorrelqueQueue | Iterable[TorrelqueQueue],
     *,
     clock: Clock | None = None,
     move: bool = True,
@@ -145,9 +145,9 @@ async def _finish(run: Callable[[], Awaitable[object]], deadline: float) -> bool
     return in_time
 
 
-def _checked(queues: Torrelque | Iterable[Torrelque]) -> list[Torrelque]:
-    served = [queues] if isinstance(queues, Torrelque) else list(queues) if isinstance(queues, Iterable) else []
-    if not served or not all(isinstance(queue, Torrelque) for queue in served):
+def _checked(queues: TorrelqueQueue | Iterable[TorrelqueQueue]) -> list[TorrelqueQueue]:
+    served = [queues] if isinstance(queues, TorrelqueQueue) else list(queues) if isinstance(queues, Iterable) else []
+    if not served or not all(isinstance(queue, TorrelqueQueue) for queue in served):
         raise TorrelqueTypeError('a queue, or several, must be named that are to be idle')
     return served
 
@@ -160,7 +160,7 @@ def _is_idle(stats: TorrelqueQueueStats) -> bool:
     return not (stats.pending or stats.working or stats.delayed or stats.waiting and not stats.dead)
 
 
-async def _left_by(queues: Sequence[Torrelque], why: str) -> NotIdleError:
+async def _left_by(queues: Sequence[TorrelqueQueue], why: str) -> NotIdleError:
     left, lines = {}, []
     for queue in queues:
         stats = await queue.get_queue_stats()
@@ -175,10 +175,17 @@ async def _left_by(queues: Sequence[Torrelque], why: str) -> NotIdleError:
     return NotIdleError('\n'.join([f'tasks are left: {why}', *lines]), left)
 
 
-async def _tasks_of(queue: Torrelque) -> AsyncIterator[str]:
+async def _fields_of(queue: TorrelqueQueue) -> AsyncIterator[Any]:
+    await queue.ready()
+    for shard in queue.shards:
+        async for field in shard.client.hscan_iter(shard.keys['tasks'], count=SHOWN):
+            yield field
+
+
+async def _tasks_of(queue: TorrelqueQueue) -> AsyncIterator[str]:
     """What is known of some tasks of a queue, a line for each."""
     shown = 0
-    async for field in queue.client.hscan_iter(queue.keys['tasks'], count=SHOWN):
+    async for field in _fields_of(queue):
         task_id = field[0].decode(errors='replace') if isinstance(field[0], bytes) else field[0]
         try:
             state = await queue.get_task_state(task_id)

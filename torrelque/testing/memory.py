@@ -23,6 +23,7 @@ from torrelque import (
     TorrelqueFullError,
     TorrelqueLimit,
     TorrelqueLookupError,
+    TorrelqueQueue,
     TorrelqueQueueStats,
     TorrelqueTaskId,
     TorrelqueTaskState,
@@ -127,7 +128,7 @@ class MemoryQueue(FlowQueue):
     def __init__(
         self,
         client: Any,
-        like: Torrelque,
+        like: TorrelqueQueue,
         book: Book,
         began: Callable[[MemoryQueue, EagerTask], Coroutine[Any, Any, None]],
         *,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import redis
     import redis.asyncio
 
-    from torrelque import Torrelque
+    from torrelque import Torrelque, TorrelqueQueue
     from torrelque.sync import Torrelque as SyncTorrelque
     from torrelque.tasks import Tasks
 
@@ -166,7 +166,7 @@ def torrelque_client(torrelque_server: Any, _torrelque_closing: AsyncExitStack) 
 
 
 @pytest.fixture
-def _torrelque_queues() -> list[Torrelque]:
+def _torrelque_queues() -> list[TorrelqueQueue]:
     return []
 
 
@@ -175,7 +175,7 @@ def torrelque_make_queue(
     torrelque_client: redis.asyncio.Redis,
     torrelque_queue_name: str,
     torrelque_options: dict[str, Any],
-    _torrelque_queues: list[Torrelque],
+    _torrelque_queues: list[TorrelqueQueue],
     _torrelque_closing: AsyncExitStack,
 ) -> Callable[..., Torrelque]:
     """Make a queue, with other options perhaps, as in ``torrelque_make_queue(max_tasks=10)``; each has another name."""
@@ -199,7 +199,7 @@ def torrelque_queue(torrelque_make_queue: Callable[..., Torrelque]) -> Torrelque
 
 
 @pytest.fixture
-def torrelque_clock(torrelque_queue: Torrelque, _torrelque_queues: list[Torrelque]) -> Clock:
+def torrelque_clock(torrelque_queue: Torrelque, _torrelque_queues: list[TorrelqueQueue]) -> Clock:
     """The clock of the test's queues, those of ``torrelque_make_queue`` too."""
     from .clock import Clock
 
@@ -210,7 +210,7 @@ def torrelque_clock(torrelque_queue: Torrelque, _torrelque_queues: list[Torrelqu
 
 @pytest.fixture
 def torrelque_using(
-    torrelque_queue: Torrelque, _torrelque_queues: list[Torrelque], _torrelque_closing: AsyncExitStack
+    torrelque_queue: Torrelque, _torrelque_queues: list[TorrelqueQueue], _torrelque_closing: AsyncExitStack
 ) -> Callable[..., Using]:
     """Put the test's queue under an app, or several, until the end of the test: ``torrelque_using(app)``, see
     `torrelque.testing.using`.  The clock of the test moves the app's further queues as well."""

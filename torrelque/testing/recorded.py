@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueTaskId, TorrelqueTypeError
+from torrelque import TorrelqueError, TorrelqueQueue, TorrelqueTaskId, TorrelqueTypeError
 from torrelque.protocol.check import check_count, check_group, check_name
 from torrelque.tasks.running import running_for
 from torrelque.worker import Delivery, Job
@@ -36,7 +36,7 @@ class RecordedDelivery(Delivery):
         task: Any,
         headers: Mapping[str, Any],
         state: Any,
-        queue: Torrelque | None,
+        queue: TorrelqueQueue | None,
         scheduled: datetime.datetime | None,
     ) -> None:
         self.id = task_id
@@ -106,7 +106,7 @@ def delivery(
     state: Any = None,
     task_id: str | None = None,
     group: str | None = None,
-    queue: Torrelque | None = None,
+    queue: TorrelqueQueue | None = None,
     task: Any = None,
     scheduled: datetime.datetime | None = None,
 ) -> Iterator[RecordedDelivery]:
@@ -128,8 +128,8 @@ def delivery(
     the delivery is gone, as when a task has ended, also for asyncio tasks and threads that outlive the block.
     """
     check_count(attempt, 'attempt')
-    if queue is not None and not isinstance(queue, Torrelque):
-        raise TorrelqueTypeError(f'queue must be a torrelque.Torrelque, not {type(queue).__name__}')
+    if queue is not None and not isinstance(queue, TorrelqueQueue):
+        raise TorrelqueTypeError(f'queue must be a queue of torrelque, not {type(queue).__name__}')
     if scheduled is not None:
         if not isinstance(scheduled, datetime.datetime):
             raise TorrelqueTypeError(f'scheduled must be a datetime, not {type(scheduled).__name__}')

@@ -8,13 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from torrelque import (
-    TorrelqueAttempt,
-    TorrelqueTaskId,
-    TorrelqueTaskState,
-    TorrelqueTaskStatus,
-    TorrelqueTimeoutError,
-)
+from torrelque import TorrelqueAttempt, TorrelqueTaskId, TorrelqueTaskState, TorrelqueTaskStatus, TorrelqueTimeoutError
 
 __all__ = ['EagerTask', 'EagerWatch', 'Run']
 

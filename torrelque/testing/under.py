@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueError, TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol.check import check_name
 from torrelque.tasks import Tasks
 from torrelque.tasks.ground import Ground, copy_queue
@@ -17,16 +17,16 @@ __all__ = ['Standing', 'Using', 'checked_apps', 'using']
 class _QueueGround(Ground):
     """Queues on the server of a test's queue, for one app."""
 
-    def __init__(self, like: Torrelque, queue: Torrelque, main: str) -> None:
+    def __init__(self, like: TorrelqueQueue, queue: TorrelqueQueue, main: str) -> None:
         # Legend.  _like: the app's own queue object, which has the options.  _main: what the app calls the queue that
         # the test's is put in the place of.
         self._like = like
         self._queue = queue
         self._main = main
 
-    def make(self, name: str | None, max_tasks: int | None) -> Torrelque:
+    def make(self, name: str | None, max_tasks: int | None) -> TorrelqueQueue:
         there = self.name_of(self._like.name if name is None else name)
-        return copy_queue(self._like, max_tasks, there, self._queue.client)
+        return copy_queue(self._like, max_tasks, there, self._queue)
 
     def name_of(self, name: str) -> str:
         return self._queue.name if name == self._main else f'{self._queue.name}.{name}'
@@ -93,7 +93,7 @@ class Standing:
 class Using(Standing):
     """Apps that use a test's queue, see `using`."""
 
-    def __init__(self, apps: Sequence[Tasks], queue: Torrelque) -> None:
+    def __init__(self, apps: Sequence[Tasks], queue: TorrelqueQueue) -> None:
         super().__init__(apps)
         self._queue = queue
 
@@ -108,7 +108,7 @@ class Using(Standing):
         self._begin()
         return self
 
-    def queue(self, name: str | None = None) -> Torrelque:
+    def queue(self, name: str | None = None) -> TorrelqueQueue:
         """The object of a queue in the running event loop, to look at what is there; closed at the end of the block.
 
         :param name: what the app calls the queue; None is its own one.
@@ -119,7 +119,7 @@ class Using(Standing):
         return _QueueGround(app._loops.given, self._queue, self._apps[0]._loops.name)
 
 
-def using(app: Tasks | Sequence[Tasks], queue: Torrelque) -> Using:
+def using(app: Tasks | Sequence[Tasks], queue: TorrelqueQueue) -> Using:
     """Put a test's queue under an app for the length of a block: ``with using(app, queue):``.
 
     All that enqueues, all handles, and all workers that are made in the block use the server of the queue; a module may
@@ -136,11 +136,11 @@ def using(app: Tasks | Sequence[Tasks], queue: Torrelque) -> Using:
     block is left; a ``with`` in an event loop closes in the next turns of the loop.  Blocks may be in one another, and
     are left from within.  The queue object itself stays the caller's.
     """
-    if not isinstance(queue, Torrelque):
+    if not isinstance(queue, TorrelqueQueue):
         what = ''
         if type(queue).__module__.startswith('torrelque.sync'):
             what = '; an app has event loops of its own, also in synchronous tests'
-        raise TorrelqueTypeError(f'queue must be a torrelque.Torrelque, not {type(queue)!r}{what}')
+        raise TorrelqueTypeError(f'queue must be a queue of torrelque, not {type(queue)!r}{what}')
     return Using(checked_apps(app), queue)
 
 

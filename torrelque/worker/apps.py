@@ -4,10 +4,11 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueLookupError, TorrelqueValueError
+from torrelque import TorrelqueLookupError, TorrelqueQueue, TorrelqueValueError
 
 from .delivery import Delivery, Job, States
 from .job import App
+from .places import clients_of, identity, is_one
 
 
 class Apps:
@@ -22,15 +23,15 @@ class Apps:
         # queues that were brought, by client and name.
         self._all = [*apps]
         self._apps: dict[tuple[object, str], list[App]] = {}
-        self._known: set[tuple[int, str]] = set()
-        self.queues: list[Torrelque] = []
+        self._known: set[object] = set()
+        self.queues: list[TorrelqueQueue] = []
         """The queues of all apps."""
-        self.steal: list[Torrelque] = []
+        self.steal: list[TorrelqueQueue] = []
         """The queues that are served while these have nothing."""
-        shares: dict[Torrelque, int] = {}
+        shares: dict[TorrelqueQueue, int] = {}
         weighted = False
         for app in apps:
-            weights: Mapping[Torrelque, int] = getattr(app, 'weights', None) or {}
+            weights: Mapping[TorrelqueQueue, int] = getattr(app, 'weights', None) or {}
             weighted = weighted or bool(weights)
             for queue in self._new(app.queues, app):
                 self.queues.append(queue)
@@ -41,14 +42,14 @@ class Apps:
         self.weights = shares if weighted else None
         """By which the queues share the worker; in an app that says none, each has 1."""
 
-    def _new(self, queues: Sequence[Torrelque], app: App) -> list[Torrelque]:
+    def _new(self, queues: Sequence[TorrelqueQueue], app: App) -> list[TorrelqueQueue]:
         """Those of an app's queues that no app before it has brought."""
         found = []
         for queue in queues:
             apps = self._apps.setdefault(_place_of(queue), [])
             if app not in apps:
                 apps.append(app)
-            place = id(queue.client), queue.name
+            place = identity(queue)
             if place not in self._known:
                 self._known.add(place)
                 found.append(queue)
@@ -112,14 +113,15 @@ def _whole(app: App) -> object:
     return getattr(app, 'whole', app)
 
 
-def _place_of(queue: Torrelque) -> tuple[object, str]:
-    """The server of a queue, as far as its client tells, and the name.  What is spelt
-    otherwise is another server."""
-    client: Any = queue.client
+def _place_of(queue: TorrelqueQueue) -> tuple[object, str]:
+    """The servers of a queue, as far as its clients tell, and the name.  What is spelt otherwise is another server."""
+    return (is_one(queue), *map(_server_of, clients_of(queue))), queue.name
+
+
+def _server_of(client: Any) -> object:
     pool = getattr(client, 'connection_pool', None)
     if pool is None:
         # A Cluster forgets the nodes that it was made with; so each client of one is a server of its own.
-        return id(client), queue.name
+        return id(client)
     said = pool.connection_kwargs
-    server = getattr(pool, 'service_name', None), *(said.get(name) for name in ('host', 'port', 'path', 'db'))
-    return server, queue.name
+    return getattr(pool, 'service_name', None), *(said.get(name) for name in ('host', 'port', 'path', 'db'))

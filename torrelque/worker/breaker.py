@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from torrelque import Duration, Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque import Duration, TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol.check import MIN_SECONDS, check_count, check_number, check_seconds
 
 from .delivery import Delivery
@@ -82,9 +82,9 @@ class Gates:
 
     def __init__(self, breaker: Breaker) -> None:
         self._breaker = breaker
-        self._gates: dict[tuple[Torrelque, str | None], _Gate] = {}
+        self._gates: dict[tuple[TorrelqueQueue, str | None], _Gate] = {}
 
-    def _key(self, delivery: Delivery) -> tuple[Torrelque, str | None]:
+    def _key(self, delivery: Delivery) -> tuple[TorrelqueQueue, str | None]:
         return delivery.queue, delivery.group if self._breaker.per == 'group' else None
 
     async def count(self, delivery: Delivery, error: BaseException | None) -> None:
@@ -131,5 +131,5 @@ class Gates:
         gate.row = gate.row + 1 if failed else 0
 
 
-def _name(queue: Torrelque, group: str | None) -> str:
+def _name(queue: TorrelqueQueue, group: str | None) -> str:
     return f'queue {queue.name!r}' if group is None else f'group {group!r} of queue {queue.name!r}'

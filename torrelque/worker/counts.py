@@ -9,7 +9,7 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 from torrelque.protocol.keys import BUCKETS
 
 from .bounds import Bounds
@@ -173,7 +173,7 @@ class Tally:
             _add([*map(operator.sub, ended, since)], counts, FIRST, RUN)
 
 
-Tallies = Mapping[Torrelque, Tally]
+Tallies = Mapping[TorrelqueQueue, Tally]
 """The tally of each queue of a worker."""
 
 

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueClosedError, TorrelqueDeath, TorrelqueError, TorrelqueTaskId
+from torrelque import TorrelqueClosedError, TorrelqueDeath, TorrelqueError, TorrelqueQueue, TorrelqueTaskId
 
 from .bounds import Bounds
 from .chain import call_hooks_apart
@@ -48,7 +48,7 @@ class DeadDelivery(Delivery):
 
     __slots__ = ()
 
-    def __init__(self, queue: Torrelque, death: TorrelqueDeath, resolved: Resolved, common: Common) -> None:
+    def __init__(self, queue: TorrelqueQueue, death: TorrelqueDeath, resolved: Resolved, common: Common) -> None:
         super().__init__(queue, death.id, death.task, resolved.job, common.loop.time(), common, lambda: None)
 
     async def touch(self, progress: Any = None) -> bool:
@@ -64,7 +64,7 @@ class Deaths:
     """Looks for deaths in the queues of a worker now, and again and again until it is to end; then once more."""
 
     def __init__(
-        self, queues: Sequence[Torrelque], app: App | None, resolver: Resolver, log: Log, bounds: Bounds
+        self, queues: Sequence[TorrelqueQueue], app: App | None, resolver: Resolver, log: Log, bounds: Bounds
     ) -> None:
         self._queues = queues
         self._app = app
@@ -74,7 +74,7 @@ class Deaths:
         # Legend.  _over: resolved when it is to end.  _locks: of each queue, so that two looks do not take turns in it.
         # _tasks: looks and hooks that are on their way.  _called: whether a hook was called since `look` was asked.
         self._over: asyncio.Future[None] | None = None
-        self._locks: dict[Torrelque, asyncio.Lock] = {}
+        self._locks: dict[TorrelqueQueue, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._called = False
         self._common: Common | None = None
@@ -134,7 +134,7 @@ class Deaths:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _watch(self, queue: Torrelque) -> None:
+    async def _watch(self, queue: TorrelqueQueue) -> None:
         assert self._over is not None
         over, bounds = False, self._bounds
         while not over:
@@ -146,7 +146,7 @@ class Deaths:
                 pause = bounds.deaths_look * random.uniform(1 - spread, 1 + spread)
                 await asyncio.wait([self._over], timeout=pause)
 
-    async def _try(self, queue: Torrelque) -> None:
+    async def _try(self, queue: TorrelqueQueue) -> None:
         """Look at a queue; what fails is logged, and tried again by the next look."""
         async with self._locks[queue]:
             try:
@@ -156,7 +156,7 @@ class Deaths:
             except Exception as exc:
                 logger.warning('deaths in queue %r are not told of yet: %s', queue.name, reason(exc, queue.name))
 
-    async def _look(self, queue: Torrelque) -> None:
+    async def _look(self, queue: TorrelqueQueue) -> None:
         assert self._over is not None
         loop, more = asyncio.get_running_loop(), True
         while more:
@@ -171,7 +171,7 @@ class Deaths:
                     # whichever worker asks next.
                     break
 
-    async def _take(self, queue: Torrelque) -> list[TorrelqueDeath]:
+    async def _take(self, queue: TorrelqueQueue) -> list[TorrelqueDeath]:
         assert self._over is not None
         bounds = self._bounds
         call = asyncio.ensure_future(queue.take_deaths(bounds.deaths, again_after=bounds.death_hold))
@@ -189,7 +189,7 @@ class Deaths:
         finally:
             call.cancel()
 
-    async def _tell(self, queue: Torrelque, death: TorrelqueDeath) -> None:
+    async def _tell(self, queue: TorrelqueQueue, death: TorrelqueDeath) -> None:
         assert self._common is not None
         delivery = DeadDelivery(queue, death, self._resolver.default, self._common)
         resolved = self._resolve(delivery, death)
@@ -209,7 +209,7 @@ class Deaths:
         return self._resolver.default
 
 
-async def acknowledge(queue: Torrelque, task_id: TorrelqueTaskId) -> None:
+async def acknowledge(queue: TorrelqueQueue, task_id: TorrelqueTaskId) -> None:
     """Tell the queue that the hooks know of a death.  Where that fails they will be told again, which is logged."""
     try:
         await queue.acknowledge_deaths([task_id])

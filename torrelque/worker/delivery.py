@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
-from torrelque import Duration, Torrelque, TorrelqueError, TorrelqueServerError, TorrelqueTaskId
+from torrelque import Duration, TorrelqueError, TorrelqueQueue, TorrelqueServerError, TorrelqueTaskId
 
 from .bounds import Bounds
 from .crossing import close_coroutine, run_in_loop
@@ -153,7 +153,7 @@ class Delivery:
     """The id, which carries the right to settle the task.  The worker settles it: a handler returns or raises."""
     task: Any
     """What was enqueued."""
-    queue: Torrelque
+    queue: TorrelqueQueue
     """The queue that the task was taken from."""
     since: float
     """When the worker took the task, by the clock of its event loop (s)."""
@@ -164,7 +164,7 @@ class Delivery:
 
     def __init__(
         self,
-        queue: Torrelque,
+        queue: TorrelqueQueue,
         task_id: TorrelqueTaskId,
         task: Any,
         job: Job,

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from torrelque import Torrelque, TorrelqueClosedError, TorrelqueError
+from torrelque import TorrelqueClosedError, TorrelqueError, TorrelqueQueue
 
 from .bounds import Bounds
 from .scripts import run_script
@@ -24,7 +24,7 @@ class Firing:
     fires, but twice a minute at the least, because another schedule may have been set.
     """
 
-    def __init__(self, queues: Sequence[Torrelque], is_busy: Callable[[], bool], bounds: Bounds) -> None:
+    def __init__(self, queues: Sequence[TorrelqueQueue], is_busy: Callable[[], bool], bounds: Bounds) -> None:
         # Legend.  _is_busy: whether the worker takes no tasks now.  _due: when to look at a queue next, by the clock of
         # the event loop.  _going_on: what looks.
         self._queues = queues
@@ -57,14 +57,14 @@ class Firing:
                 pause = self._bounds.firing_pause
             was_busy = is_busy
 
-    async def _look(self, queue: Torrelque) -> float:
+    async def _look(self, queue: TorrelqueQueue) -> float:
         """Fire what is due; after how long (s) to look again."""
-        most = self._bounds.firing_look
+        most, home = self._bounds.firing_look, queue.home
         try:
-            left = await run_script(queue, 'due', [queue.keys['schedules']])
+            left = await run_script(home, 'due', [home.keys['schedules']])
             if left is not None and int(left) <= 0:
-                await queue.sweep()
-                left = await run_script(queue, 'due', [queue.keys['schedules']])
+                await home.sweep()
+                left = await run_script(home, 'due', [home.keys['schedules']])
         except TorrelqueClosedError:
             return most
         except TorrelqueError as exc:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeGuard, TypeVar
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 
 from .bounds import BOUNDS
 from .held import Held
@@ -86,7 +86,7 @@ class WorkerHealth(NamedTuple):
         return self.state == 'running' and self.hanging < self.concurrency
 
 
-async def get_workers(queue: Torrelque, *, lost: bool = False) -> list[WorkerHealth]:
+async def get_workers(queue: TorrelqueQueue, *, lost: bool = False) -> list[WorkerHealth]:
     """The workers of a queue that have a heartbeat and live, in order of their names.
 
     A worker lives until its last beat is older than three of its own intervals, by the server's clock.  The call goes
@@ -97,6 +97,7 @@ async def get_workers(queue: Torrelque, *, lost: bool = False) -> list[WorkerHea
         with what they had in hand at their last beat.
     :raises TorrelqueConnectionError: the server gave no reply for some ten seconds.
     """
+    await queue.ready()
     found: dict[bytes, WorkerHealth] = {}
     passed, keys = 0, (queue.keys['pending'], queue.keys['never'])
     while True:

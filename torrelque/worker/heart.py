@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueTaskId
+from torrelque import TorrelqueQueue, TorrelqueTaskId
 
 from .bounds import BOUNDS, Bounds
 from .counts import Packet, Tallies, Tally
@@ -39,14 +39,16 @@ class Heart:
     ``{queue}:workers`` is a sorted set of names by the time of their last beats, ``{queue}:worker:NAME`` a hash.
     """
 
-    def __init__(self, queue: Torrelque, interval: float, tell: Callable[[], WorkerHealth], bounds: Bounds) -> None:
+    def __init__(
+        self, queue: TorrelqueQueue, interval: float, tell: Callable[[], WorkerHealth], bounds: Bounds
+    ) -> None:
         self.queue = queue
         """The queue that it writes into."""
         self.tally = Tally(bounds)
         """What the worker has counted of this queue's tasks."""
         self.lag = 0.0
         """How late (s) the event loop was at the most, since the last beat."""
-        self.on_sample: Callable[[Torrelque], object] | None = None
+        self.on_sample: Callable[[TorrelqueQueue], object] | None = None
         """Called with the queue after a beat that was the first of a quarter of a minute, of all workers of the queue;
         what it raises is logged only."""
         # Legend.  _start: by it a worker is told from an earlier one of the same name.  _wanted: time (s) from one beat
@@ -86,10 +88,25 @@ class Heart:
             # Workers that were started together are drawn apart by a first pause of any length.
             first = self._pause is None
             self._pause = pause / 1000 * random.random() if first else pause / 1000
+            if sampled and len(self.queue.shards) > 1:
+                await self._sample_others()
             if sampled and self.on_sample is not None and not self._over.done():
                 self._tell_sampled(self.on_sample)
 
-    def _tell_sampled(self, call: Callable[[Torrelque], object]) -> None:
+    async def _sample_others(self) -> None:
+        """Have the sample that a beat has taken be one of all shards; one that does not answer is not in it."""
+        home, *others = self.queue.shards
+        asked = (run_script(one, 'sizes', (one.keys['pending'], one.keys['never'])) for one in others)
+        found = [sizes for sizes in await asyncio.gather(*asked, return_exceptions=True) if isinstance(sizes, list)]
+        if found:
+            *counts, waits = zip(*found, strict=True)
+            keys = home.keys['pending'], home.keys['never']
+            try:
+                await run_script(home, 'enlarge', keys, *map(sum, counts), max(waits))
+            except Exception as exc:
+                logger.debug('queue %r: the sizes of all shards are not written: %s', self.queue.name, exc)
+
+    def _tell_sampled(self, call: Callable[[TorrelqueQueue], object]) -> None:
         try:
             call(self.queue)
         except Exception:
@@ -165,8 +182,8 @@ class Hearts:
     """The hearts of a worker, one for each queue, and what they need of its event loop."""
 
     def __init__(
-        self, queues: Sequence[Torrelque], interval: float, tell: Callable[[], WorkerHealth], bounds: Bounds,
-        on_sample: Callable[[Torrelque], object] | None = None,
+        self, queues: Sequence[TorrelqueQueue], interval: float, tell: Callable[[], WorkerHealth], bounds: Bounds,
+        on_sample: Callable[[TorrelqueQueue], object] | None = None,
     ) -> None:
         self._bounds = bounds
         self._hearts = [Heart(queue, interval, tell, bounds) for queue in queues]
@@ -192,7 +209,7 @@ class Hearts:
         """How late (s) the event loop was at the most, since the last beat."""
         return max(heart.lag for heart in self._hearts)
 
-    def taken(self, queue: Torrelque, tasks: Sequence[tuple[TorrelqueTaskId, Any]], now: float) -> None:
+    def taken(self, queue: TorrelqueQueue, tasks: Sequence[tuple[TorrelqueTaskId, Any]], now: float) -> None:
         """Tasks are about to be handled.  Now and then, ask for how long one of them had been ready: nobody waits for
         the answer, and the call goes before any that settles the task."""
         if now < self._next or len(self._calls) >= self._bounds.wait_calls:
@@ -224,10 +241,11 @@ class Hearts:
         self._due = now + self._look
         self._timer = self._loop.call_at(self._due, self._look_at_loop)
 
-    async def _ask_wait(self, queue: Torrelque, task_id: TorrelqueTaskId) -> None:
-        key = f'{queue.keys["task"]}:{task_id}'.encode()
+    async def _ask_wait(self, queue: TorrelqueQueue, task_id: TorrelqueTaskId) -> None:
         try:
-            taken, *since = await queue.command('HMGET', key, *_WAIT_FIELDS)
+            shard = queue.shard_of(task_id)
+            key = f'{shard.keys["task"]}:{task_id}'.encode()
+            taken, *since = await shard.command('HMGET', key, *_WAIT_FIELDS)
             if taken is not None and any(since):
                 ready = max(float(one) for one in since if one is not None)
                 self.tallies[queue].waited(max(0.0, float(taken) - ready) / 1000)

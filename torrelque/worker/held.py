@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueTaskId
+from torrelque import TorrelqueQueue, TorrelqueTaskId
 
 from .delivery import Common, Delivery, Settled
 from .job import Resolved
@@ -85,7 +85,7 @@ class Held:
 
     def __init__(
         self,
-        queue: Torrelque,
+        queue: TorrelqueQueue,
         task_id: TorrelqueTaskId,
         task: Any,
         resolved: Resolved,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 
 from .delivery import Delivery, Job, Place
 
@@ -50,7 +50,7 @@ class App(Protocol):
     """
 
     @property
-    def queues(self) -> Sequence[Torrelque]:
+    def queues(self) -> Sequence[TorrelqueQueue]:
         """The queues whose tasks the app knows."""
         ...
 

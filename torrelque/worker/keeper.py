@@ -7,10 +7,10 @@ next renewal.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus
+from torrelque import TorrelqueLookupError, TorrelqueQueue, TorrelqueTaskStatus
 
 from .bounds import Bounds
 from .held import Held, Stop
@@ -54,7 +54,7 @@ class Keeper:
     def _look(self) -> None:
         now, bounds = self._loop.time(), self._bounds
         following = now + bounds.keeper_look
-        due: dict[Torrelque, list[Held]] = {}
+        due: dict[TorrelqueQueue, list[Held]] = {}
         for held in self._held:
             if not held.needs_lease:
                 continue
@@ -69,7 +69,8 @@ class Keeper:
                 held.renewing()
             following = min(following, held.renew_at)
         for queue, some in due.items():
-            self._call(self._renew(queue, some))
+            for part in [some] if len(queue.shards) == 1 else _by_shard(queue, some):
+                self._call(self._renew(queue, part))
         self._timer = self._loop.call_at(following, self._look) if self._held else None
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> 'asyncio.Task[None]':
@@ -78,7 +79,7 @@ class Keeper:
         call.add_done_callback(self._calls.discard)
         return call
 
-    async def _renew(self, queue: Torrelque, some: list[Held]) -> None:
+    async def _renew(self, queue: TorrelqueQueue, some: list[Held]) -> None:
         while some := [held for held in some if held.needs_lease]:
             began = self._loop.time()
             call = self._loop.create_task(queue.touch_many([held.delivery.id for held in some]))
@@ -119,3 +120,11 @@ class Keeper:
         except Exception as exc:
             # Without the watch, the next renewal tells whether the task is still ours.
             logger.debug('%r is not watched: %s', delivery, exc)
+
+
+def _by_shard(queue: TorrelqueQueue, some: Iterable[Held]) -> Iterable[list[Held]]:
+    """Tasks of a queue by its shards, so that no lease is lost because the server of another task is away."""
+    found: dict[TorrelqueQueue, list[Held]] = {}
+    for held in some:
+        found.setdefault(queue.shard_of(held.delivery.id), []).append(held)
+    return found.values()

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 
 from .delivery import Delivery
 from .held import Stop
@@ -44,7 +44,9 @@ class Log:
 
     # The worker
 
-    def started(self, queues: Sequence[Torrelque], app: App | None, call: Callable[..., Any], concurrency: int) -> None:
+    def started(
+        self, queues: Sequence[TorrelqueQueue], app: App | None, call: Callable[..., Any], concurrency: int
+    ) -> None:
         """The worker takes tasks from now on."""
         current = version()
         functions = [*getattr(app, 'functions', ())] if app is not None else [name_of(call)]

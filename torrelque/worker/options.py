@@ -3,18 +3,20 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from torrelque import Duration, Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque import Duration, Torrelque, TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol import check
 
 from .apps import Apps
 from .delivery import Delivery
 from .job import App
+from .places import identity
 
 Servable = (
-    Torrelque
-    | Sequence[Torrelque]
+    TorrelqueQueue
+    | Sequence[TorrelqueQueue]
     | Mapping[Torrelque, int]
-    | Sequence[tuple[Torrelque, int]]
+    | Mapping[TorrelqueQueue, int]
+    | Sequence[tuple[TorrelqueQueue, int]]
     | App
     | Sequence[App]
 )
@@ -24,9 +26,9 @@ Servable = (
 class Served(NamedTuple):
     """Queues, and what handles their tasks: an app, or ``call``."""
 
-    queues: list[Torrelque]
-    steal: list[Torrelque]
-    weights: dict[Torrelque, int] | None
+    queues: list[TorrelqueQueue]
+    steal: list[TorrelqueQueue]
+    weights: dict[TorrelqueQueue, int] | None
     app: App | None
     call: Callable[[Any], Any]
 
@@ -42,21 +44,21 @@ class Times(NamedTuple):
     """How many tasks may begin, and in what time, if that is limited."""
 
 
-def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torrelque]) -> Served:
+def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[TorrelqueQueue]) -> Served:
     """What the first arguments of a worker mean.
 
     :raises TorrelqueTypeError: an argument is of the wrong kind.
     :raises TorrelqueValueError: there is no queue, or one is named twice, or a weight cannot be meant.
     """
     app: App | None = None
-    weights: dict[Torrelque, int] | None = None
+    weights: dict[TorrelqueQueue, int] | None = None
     queues: list[Any]
     if isinstance(steal, (str, bytes)) or not isinstance(steal, Iterable):
         raise TorrelqueTypeError(f'steal must be queues, not {steal!r}')
     queue = _joined(queue)
     if isinstance(queue, (type, str, bytes)):
-        raise TorrelqueTypeError(f'a worker serves a Torrelque, an app, or several, not {queue!r}')
-    if isinstance(queue, Torrelque):
+        raise TorrelqueTypeError(f'a worker serves a queue, an app, or several, not {queue!r}')
+    if isinstance(queue, TorrelqueQueue):
         queues = [queue]
     elif _is_app(queue):
         app, queues = queue, [*queue.queues]
@@ -68,16 +70,16 @@ def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torr
         try:
             queues = [*queue]
         except TypeError as exc:
-            raise TorrelqueTypeError(f'a worker serves a Torrelque, an app, or several, not {queue!r}') from exc
+            raise TorrelqueTypeError(f'a worker serves a queue, an app, or several, not {queue!r}') from exc
         if queues and all(isinstance(pair, tuple) and len(pair) == 2 for pair in queues):
             weights = dict(queues)
             queues = [one for one, _ in queues]
     for one in (*queues, *steal):
-        if not isinstance(one, Torrelque):
-            raise TorrelqueTypeError(f'not a torrelque.Torrelque: {one!r}')
+        if not isinstance(one, TorrelqueQueue):
+            raise TorrelqueTypeError(f'not a queue of torrelque: {one!r}')
     if not queues:
         raise TorrelqueValueError('a worker needs a queue')
-    if len({(id(one.client), one.keys['pending']) for one in (*queues, *steal)}) < len(queues) + len(steal):
+    if len({identity(one) for one in (*queues, *steal)}) < len(queues) + len(steal):
         raise TorrelqueValueError('a queue is named twice')
     for weight in (weights or {}).values():
         check.check_count(weight, 'a weight')

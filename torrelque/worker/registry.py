@@ -8,9 +8,10 @@ from typing import Any
 
 import redis.asyncio
 
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueQueue
 from torrelque.protocol.keys import REGISTRY
 
+from .places import clients_of
 from .scripts import run_script
 
 __all__ = ['REGISTRY', 'note', 'registry_queue']
@@ -25,16 +26,17 @@ def registry_queue(client: Any) -> Torrelque:
     return Torrelque(client, queue=REGISTRY)
 
 
-async def note(queue: Torrelque) -> None:
+async def note(queue: TorrelqueQueue) -> None:
     """Note that a queue was seen now.  Nothing depends on it, so a server that refuses or does not answer is passed
     over.
     """
     name = queue.name.encode()
     try:
-        if isinstance(queue.client, redis.asyncio.RedisCluster):
-            async with registry_queue(queue.client) as one:
+        client = clients_of(queue)[0]
+        if isinstance(client, redis.asyncio.RedisCluster):
+            async with registry_queue(client) as one:
                 await run_script(one, 'note', [REGISTRY], name)
         else:
-            await run_script(queue, 'note', [REGISTRY], name)
+            await run_script(queue.home, 'note', [REGISTRY], name)
     except Exception as exc:
         logger.debug('queue %r is not noted: %s', queue.name, exc)

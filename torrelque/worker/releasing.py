@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from torrelque import Torrelque
+from torrelque import TorrelqueQueue
 
 from .bounds import Bounds
 from .held import Held
@@ -20,7 +20,7 @@ class Releaser:
 
     def __init__(
         self,
-        queue: Torrelque,
+        queue: TorrelqueQueue,
         ttl: float | None,
         telling: Telling,
         bounds: Bounds,
@@ -36,6 +36,11 @@ class Releaser:
         self._waiting: list[Held] = []
         self.call: asyncio.Task[None] | None = None
         """The asyncio task that releases, while anything is to be released."""
+
+    @property
+    def calls(self) -> list[asyncio.Task[None]]:
+        """What releases now."""
+        return [] if self.call is None else [self.call]
 
     def add(self, held: Held) -> None:
         """Release a task soon."""
@@ -68,3 +73,28 @@ class Releaser:
                 if each.tells is not None:
                     each.tell()
                 self._ended(each)
+
+
+class SpreadReleaser:
+    """The releasers of a queue with shards, one for each, so that no shard waits for the server of another.
+
+    :param make: makes a releaser of the queue.
+    """
+
+    def __init__(self, queue: TorrelqueQueue, make: Callable[[], Releaser]) -> None:
+        self._queue = queue
+        self._make = make
+        self._each: dict[TorrelqueQueue, Releaser] = {}
+
+    @property
+    def calls(self) -> list[asyncio.Task[None]]:
+        """What releases now."""
+        return [call for releaser in self._each.values() for call in releaser.calls]
+
+    def add(self, held: Held) -> None:
+        """Release a task soon."""
+        shard = self._queue.shard_of(held.delivery.id)
+        releaser = self._each.get(shard)
+        if releaser is None:
+            releaser = self._each[shard] = self._make()
+        releaser.add(held)

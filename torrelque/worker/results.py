@@ -8,7 +8,7 @@ alone, one of a queue at a time.  A release that is lost alone, while the server
 import asyncio
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError
+from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueQueue
 
 from .bounds import Bounds
 from .delivery import Delivery
@@ -17,7 +17,7 @@ from .delivery import Delivery
 class Results:
     """Releases the tasks of one queue that have a result."""
 
-    def __init__(self, queue: Torrelque, bounds: Bounds) -> None:
+    def __init__(self, queue: TorrelqueQueue, bounds: Bounds) -> None:
         self._queue = queue
         self._bounds = bounds
         self._alone = asyncio.Lock()
@@ -49,7 +49,24 @@ class Results:
                 return await self._queue.release(delivery.id, result=result, result_ttl=ttl)
             except TorrelqueConnectionError as exc:
                 # A server that is away is no fault of the result: then this raises, and the loss is not counted.
-                await self._queue.command('PING')
+                await self._queue.shard_of(delivery.id).command('PING')
                 losses += 1
                 if losses == self._bounds.result_losses:
                     raise TorrelqueError(f'the server takes no such result: {exc}') from exc
+
+
+class SpreadResults:
+    """Releases the tasks of a queue with shards that have a result; those of each shard by themselves."""
+
+    def __init__(self, queue: TorrelqueQueue, bounds: Bounds) -> None:
+        self._queue = queue
+        self._bounds = bounds
+        self._each: dict[TorrelqueQueue, Results] = {}
+
+    async def release(self, delivery: Delivery, result: Any, ttl: float | None) -> bool:
+        """As `Results.release`."""
+        shard = self._queue.shard_of(delivery.id)
+        results = self._each.get(shard)
+        if results is None:
+            results = self._each[shard] = Results(self._queue, self._bounds)
+        return await results.release(delivery, result, ttl)

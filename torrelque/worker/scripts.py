@@ -6,17 +6,21 @@ import importlib.resources
 from collections.abc import Sequence
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueServerError
+from torrelque import TorrelqueQueue, TorrelqueServerError
+
+BEGINNINGS = {'beat': '_sizes', 'sizes': '_sizes'}
+"""What some scripts begin with."""
 
 
 @functools.cache
 def _load(name: str) -> tuple[str, str]:
     """The text of a script, and its digest."""
-    text = (importlib.resources.files('torrelque.worker') / 'script' / f'{name}.lua').read_text('utf-8')
+    folder, files = importlib.resources.files('torrelque.worker') / 'script', filter(None, [BEGINNINGS.get(name), name])
+    text = ''.join((folder / f'{file}.lua').read_text('utf-8') for file in files)
     return text, hashlib.sha1(text.encode()).hexdigest()
 
 
-async def run_script(queue: Torrelque, name: str, keys: Sequence[str | bytes], *args: str | bytes | int) -> Any:
+async def run_script(queue: TorrelqueQueue, name: str, keys: Sequence[str | bytes], *args: str | bytes | int) -> Any:
     """The reply of a script.  When the reply was lost the script is sent again, so it may be carried out twice."""
     text, digest = _load(name)
     rest = len(keys), *keys, *args

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from torrelque import (
-    Torrelque,
     TorrelqueClosedError,
     TorrelqueConnectionError,
     TorrelqueFullError,
     TorrelqueLookupError,
+    TorrelqueQueue,
     TorrelqueTaskState,
 )
 from torrelque.protocol.check import check_number
@@ -30,8 +30,8 @@ from .deaths import acknowledge
 from .delivery import Instead
 from .held import Held, Stop
 from .log import Log
-from .releasing import Releaser
-from .results import Results
+from .releasing import Releaser, SpreadReleaser
+from .results import Results, SpreadResults
 from .retry import Backoff, delay_after
 from .telling import Telling
 from .trace import error_text, summary
@@ -68,9 +68,10 @@ class Settling:
         self._log = log
         self._gates = gates
         self._ended = ended
-        # Each releaser is for one queue and one time to keep, so that no queue waits for the server of another.
-        self._releasers: dict[tuple[Torrelque, float | None], Releaser] = {}
-        self._results: dict[Torrelque, Results] = {}
+        # Each releaser is for one queue and one time to keep, so that no queue waits for the server of another; where a
+        # queue has shards, so is each of them.
+        self._releasers: dict[tuple[TorrelqueQueue, float | None], Releaser | SpreadReleaser] = {}
+        self._results: dict[TorrelqueQueue, Results | SpreadResults] = {}
 
     def settle(self, held: Held, outcome: Coroutine[Any, Any, None]) -> None:
         """Have a task settled by one of the outcomes below."""
@@ -86,7 +87,8 @@ class Settling:
             if len(self._releasers) >= self._bounds.releasers:
                 # Releasers that are at work go on by themselves.
                 self._releasers.clear()
-            releaser = Releaser(*key, self.telling, self._bounds, self.released, self._ended)
+            make = functools.partial(Releaser, *key, self.telling, self._bounds, self.released, self._ended)
+            releaser = make() if len(key[0].shards) == 1 else SpreadReleaser(key[0], make)
             self._releasers[key] = releaser
         releaser.add(held)
 
@@ -94,7 +96,7 @@ class Settling:
         """Give up what the queue has not taken yet."""
         self.telling.give_up()
         late = [each.work for each in held if each.settled and not each.booked and each.work is not None]
-        calls = [releaser.call for releaser in self._releasers.values() if releaser.call is not None]
+        calls = [call for releaser in self._releasers.values() for call in releaser.calls]
         for work in (*late, *calls):
             work.cancel()
         if late or calls:
@@ -131,7 +133,8 @@ class Settling:
         else:
             results = self._results.get(queue)
             if results is None:
-                results = self._results[queue] = Results(queue, self._bounds)
+                kind = Results if len(queue.shards) == 1 else SpreadResults
+                results = self._results[queue] = kind(queue, self._bounds)
             kept = encode or _unchanged
             release = lambda: results.release(delivery, kept(result), ttl)  # noqa: E731
 

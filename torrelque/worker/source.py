@@ -9,16 +9,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueTaskId, TorrelqueTimeoutError
+from torrelque import TorrelqueConnectionError, TorrelqueQueue, TorrelqueTaskId, TorrelqueTimeoutError
 
 from .bounds import Bounds
 from .held import Held
+from .places import clients_of
 from .scripts import run_script
 from .trace import reason
 
 logger = logging.getLogger(__package__)
 
-Taken = tuple[Torrelque, list[tuple[TorrelqueTaskId, Any]]]
+Taken = tuple[TorrelqueQueue, list[tuple[TorrelqueTaskId, Any]]]
 """A queue, and what it gave."""
 
 PAGE = 500
@@ -34,9 +35,9 @@ class Source:
 
     def __init__(
         self,
-        queues: Sequence[Torrelque],
-        steal: Sequence[Torrelque],
-        weights: Mapping[Torrelque, int] | None,
+        queues: Sequence[TorrelqueQueue],
+        steal: Sequence[TorrelqueQueue],
+        weights: Mapping[TorrelqueQueue, int] | None,
         bounds: Bounds,
     ) -> None:
         # Legend.  _credit: how many tasks of its share each queue has yet to give, for the weighted round robin.
@@ -47,8 +48,8 @@ class Source:
         self._weights = weights
         self._bounds = bounds
         self._credit = dict.fromkeys(queues, 0)
-        self._silent: dict[Torrelque, float] = {}
-        self._asked: dict[Torrelque, float] = {}
+        self._silent: dict[TorrelqueQueue, float] = {}
+        self._asked: dict[TorrelqueQueue, float] = {}
         self._reason: TorrelqueTimeoutError | None = None
         self.patience: float | None = None
         """After what time (s) a call that waits for tasks is made anew, where `answered` is asked for; None is never.
@@ -59,9 +60,14 @@ class Source:
         """Whether a burst waits for tasks that are not to be had now, but will be without anybody's doing."""
 
     @property
-    def queues(self) -> tuple[Torrelque, ...]:
+    def queues(self) -> tuple[TorrelqueQueue, ...]:
         """The worker's own queues, and those to steal from."""
         return (*self._queues, *self._steal)
+
+    async def ready(self) -> None:
+        """See to it that it is known where the queues are."""
+        for queue in self.queues:
+            await queue.ready()
 
     async def take(self, count: int, wait: bool) -> list[Taken]:
         """Tasks, ``count`` at the most.  No tasks mean that nothing is left for a burst, which does not ``wait``.
@@ -95,7 +101,7 @@ class Source:
             if taken := await _wait_for_any(self.queues, count, self._bounds.prospect):
                 return taken
 
-    async def _dequeue_patiently(self, queue: Torrelque, patience: float, count: int) -> Taken:
+    async def _dequeue_patiently(self, queue: TorrelqueQueue, patience: float, count: int) -> Taken:
         """Wait for tasks, and note meanwhile that the server answers."""
         while True:
             # The first answer is not waited for: until it is there nobody knows whether there is a server.
@@ -125,7 +131,7 @@ class Source:
             raise
         return taken
 
-    async def _add(self, queue: Torrelque, count: int, taken: list[Taken], spare: bool) -> int:
+    async def _add(self, queue: TorrelqueQueue, count: int, taken: list[Taken], spare: bool) -> int:
         """Take tasks of a queue that are there now; how many."""
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -146,15 +152,16 @@ class Source:
         taken.append(some)
         return len(some[1])
 
-    def _heard(self, queue: Torrelque) -> None:
+    def _heard(self, queue: TorrelqueQueue) -> None:
         """The server of a queue has answered.  Queues of the same client are likely to have the same server, so they
         are asked again, too."""
         self.answered = asyncio.get_running_loop().time()
         self._silent.pop(queue, None)
         if self._asked:
-            self._asked = {one: since for one, since in self._asked.items() if one.client is not queue.client}
+            known = {*clients_of(queue)}
+            self._asked = {one: since for one, since in self._asked.items() if {*clients_of(one)} - known}
 
-    def _is_spared(self, queue: Torrelque) -> bool:
+    def _is_spared(self, queue: TorrelqueQueue) -> bool:
         """Whether the server of a queue was silent a moment ago, and is not asked again yet."""
         since = self._asked.get(queue)
         return since is not None and asyncio.get_running_loop().time() < since + self._bounds.spare
@@ -168,9 +175,9 @@ class Source:
 
     async def _has_prospects(self) -> bool:
         """Whether tasks are pending that will be handed out without anybody's doing."""
-        for queue in self.queues:
-            keys, passed = (queue.keys['pending'], queue.keys['never']), 0
-            while (answer := await run_script(queue, 'outlook', keys, passed)) == b'look on':
+        for shard in (shard for queue in self.queues for shard in queue.shards):
+            keys, passed = (shard.keys['pending'], shard.keys['never']), 0
+            while (answer := await run_script(shard, 'outlook', keys, passed)) == b'look on':
                 passed += PAGE
             if answer == b'yes':
                 return True
@@ -217,11 +224,11 @@ async def give_back_unwilling(unwilling: Sequence[Held], worker: str) -> None:
         await give_back([(held.delivery.queue, [(held.delivery.id, None)]) for held in unwilling])
 
 
-async def _dequeue(queue: Torrelque, timeout: float | None, count: int) -> Taken:
+async def _dequeue(queue: TorrelqueQueue, timeout: float | None, count: int) -> Taken:
     return queue, await queue.dequeue_many(count, timeout)
 
 
-async def _wait_for_any(queues: Sequence[Torrelque], count: int, timeout: float | None = None) -> list[Taken]:
+async def _wait_for_any(queues: Sequence[TorrelqueQueue], count: int, timeout: float | None = None) -> list[Taken]:
     """Wait until one of the queues has a task; others may have one in the same moment.  Nothing, when time is over."""
     calls = [asyncio.ensure_future(_dequeue(queue, timeout, 1)) for queue in queues]
     cancelled = False

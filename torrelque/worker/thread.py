@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import redis.exceptions
 
-from torrelque import Duration, Torrelque, TorrelqueConnectionError, TorrelqueError, TorrelqueServerError
+from torrelque import Duration, TorrelqueConnectionError, TorrelqueError, TorrelqueQueue, TorrelqueServerError
 from torrelque.protocol.check import check_seconds
 
 from .breaker import Breaker
@@ -47,7 +47,7 @@ class _Starting(Worker):
         await super()._serve_until_stopped()
 
 
-async def _ask(queue: Torrelque) -> None:
+async def _ask(queue: TorrelqueQueue) -> None:
     """Find out what time does not mend: a queue object that is closed or of another event loop, or a server that
     refuses us."""
     try:
@@ -85,7 +85,7 @@ class ThreadWorker:
         handler: Callable[[Delivery], Any] | Callable[[ChildDelivery], Any] | None = None,
         *,
         concurrency: int = 10,
-        steal: Sequence[Torrelque] = (),
+        steal: Sequence[TorrelqueQueue] = (),
         max_attempts: int | None = None,
         retry: RetryRule = Backoff(),  # noqa: B008 - it is frozen
         timeout: Duration | None = None,

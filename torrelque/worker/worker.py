@@ -7,12 +7,12 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from torrelque import Duration, Torrelque, TorrelqueError, TorrelqueServerError, TorrelqueTypeError
+from torrelque import Duration, TorrelqueError, TorrelqueQueue, TorrelqueServerError, TorrelqueTypeError
 
 from .adapting import SHARED
 from .bounds import BOUNDS, Bounds
@@ -29,7 +29,6 @@ from .health import WorkerHealth, current_version, memory, tell_running
 from .heart import Hearts
 from .held import Held, Stop
 from .interrupts import kept_going
-from .job import App
 from .keeper import Keeper
 from .lifespan import Lifespan
 from .log import Log
@@ -49,9 +48,10 @@ class Worker:
 
     A duration is a number of seconds or a ``datetime.timedelta``.
 
-    :param queue: a `torrelque.Torrelque`; several, of which the first that has tasks goes first; a mapping of queues to
-        weights (ints), or such pairs, by which they share the worker while all have tasks; or an app (`App`, such as
-        `torrelque.tasks.Tasks`), which brings its own handlers, or a list of apps.
+    :param queue: a `torrelque.Torrelque`, or a `torrelque.sharded.Sharded`, which counts as one queue; several, of
+        which the first that has tasks goes first; a mapping of queues to weights (ints), or such pairs, by which they
+        share the worker while all have tasks; or an app (`App`, such as `torrelque.tasks.Tasks`), which brings its own
+        handlers, or a list of apps.
     :param handler: called with a `Delivery`.  A coroutine function runs in the event loop; a function runs in a thread
         or in a process, so it may block.  What it returns is kept as the task's result, unless it is None.  When it
         returns the task is released; when it raises it is tried again by the rules below, or dead.
@@ -97,7 +97,7 @@ class Worker:
     on_ready: Callable[[], object] | None
     """Called once, in the event loop of `run`, when all is ready: apps have prepared, their lifespans are entered, and
     the first tasks are about to be taken.  What it raises ends the worker.  None, unless it was set before `run`."""
-    on_sample: Callable[[Torrelque], object] | None
+    on_sample: Callable[[TorrelqueQueue], object] | None
     """Called with a queue of it, in the event loop of `run`, after a beat that was the first of a quarter of a minute
     among all workers of the queue: for what one of them is to do now and then.  It must not wait.  What it raises is
     logged.  None, unless it was set before `run`; and without a heartbeat it is never called."""
@@ -167,7 +167,7 @@ class Worker:
         handler: Callable[[Delivery], Any] | Callable[[ChildDelivery], Any] | None = None,
         *,
         concurrency: int = 10,
-        steal: Sequence[Torrelque] = (),
+        steal: Sequence[TorrelqueQueue] = (),
         max_attempts: int | None = None,
         retry: RetryRule = Backoff(),  # noqa: B008 - it is frozen
         timeout: Duration | None = None,
@@ -242,7 +242,6 @@ class Worker:
         self._state = 'running'
         self._started = time.time()
         self._keeper = Keeper(self._held, self._bounds)
-        self._begin_hearts()
         patience = self._shutdown_timeout
         try:
             async with contextlib.AsyncExitStack() as stack:
@@ -250,8 +249,10 @@ class Worker:
                     stack.enter_context(signals_handled(self._loop, self._stop))
                 stack.enter_context(kept_going(self._loop, self._handling.handle))
                 try:
+                    await self._insist(self._source.ready)
+                    self._begin_hearts()
                     if self._served.app is not None:
-                        await self._prepare(self._served.app)
+                        await self._insist(self._served.app.prepare)
                         if not self._stops and (lifespan := getattr(self._served.app, 'lifespan', None)) is not None:
                             self._common.state = await self._lifespan.enter(stack, lifespan)
                     self._log.started(self.queues, self._served.app, self._served.call, self.concurrency)
@@ -305,7 +306,7 @@ class Worker:
         await self._background
 
     @property
-    def queues(self) -> tuple[Torrelque, ...]:
+    def queues(self) -> tuple[TorrelqueQueue, ...]:
         """The queues that the worker serves, those to steal from too."""
         return self._source.queues
 
@@ -372,13 +373,13 @@ class Worker:
         self._handling.count(self._hearts.tallies, self._hearts.clock)
         self.observe()
 
-    async def _prepare(self, app: App) -> None:
-        """Have an app prepare, again where the server takes no writes for a while; in a burst for some seconds."""
+    async def _insist(self, prepare: Callable[[], Awaitable[None]]) -> None:
+        """Prepare something, again where the server takes no writes for a while; in a burst for some seconds."""
         assert self._loop is not None
         end, warned = self._loop.time() + self._bounds.prepare, False
         while not self._stops:
             try:
-                await app.prepare()
+                await prepare()
                 return
             except TorrelqueServerError as exc:
                 if not exc.passing or self._burst and self._loop.time() > end:

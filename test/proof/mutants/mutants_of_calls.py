@@ -128,7 +128,8 @@ CALLS = (
     ),
     Mutant(
         'apps-told-apart-by-name-alone', BEYOND, 'a task is run by the app of another server',
-        (client('worker/apps', 'return server, queue.name', 'return None, queue.name'),),
+        (client('worker/apps', 'return (is_one(queue), *map(_server_of, clients_of(queue))), queue.name',
+                'return None, queue.name'),),
         ('tasks_apps::test_apps_of_one_name_on_two_databases_keep_apart',),
     ),
     Mutant(

@@ -42,7 +42,7 @@ LOOPS = (
     ),
     Mutant(
         'bound-client-in-two-loops', BEYOND, 'the client of a Cluster or a Sentinel is used in a second event loop',
-        (client('tasks/loops', 'and is_bound(queue.client):', 'and False:'),),
+        (client('tasks/loops', 'if bound and any(', 'if False and any('),),
         ('loops::test_a_client_of_one_loop_is_given_to_no_other',
          'loops::test_a_cluster_client_is_given_to_no_other_loop'),
     ),
@@ -55,7 +55,8 @@ LOOPS = (
     ),
     Mutant(
         'made-queue-not-looked-at', BEYOND, 'what makes no queue, or that of others, is used',
-        (client('tasks/loops', 'if queue is given or queue.name != given.name:', 'if False:'),),
+        (client('tasks/loops', 'if queue is given or queue.name != given.name or is_one(queue) != is_one(given):',
+                'if False:'),),
         ('loops::test_what_makes_no_queue_of_the_app_is_refused',),
     ),
     Mutant(

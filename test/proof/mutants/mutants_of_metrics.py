@@ -84,8 +84,8 @@ MEASURED = (
     Mutant(
         'scale-without-one', BEYOND, 'a queue that cannot be read counts as empty',
         (client('operate/scaling', '    if overview.error is not None:', '    if overview.error == 0:'),
-         client('operate/scaling', '[await read_useful(queue) for queue in queues]',
-                '[await read_useful(queue) for queue in queues[:1]]')),
+         client('operate/scaling', '[await read_useful(part) for queue in queues for part',
+                '[await read_useful(part) for queue in queues[:1] for part')),
         (SCALE + 'test_several_queues_are_one_and_a_queue_that_fails_is_no_zero',),
     ),
 )  # fmt: skip

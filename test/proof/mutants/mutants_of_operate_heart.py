@@ -175,7 +175,7 @@ BEATS = (
     ),
     Mutant(
         'registry-of-the-pool', BEYOND, 'in a Cluster no queue is noted',
-        (client('worker/registry', 'if isinstance(queue.client, redis.asyncio.RedisCluster):', 'if False:'),),
+        (client('worker/registry', 'if isinstance(client, redis.asyncio.RedisCluster):', 'if False:'),),
         ('worker_written::test_a_heart_in_a_cluster_notes_its_queue',),
     ),
 )  # fmt: skip

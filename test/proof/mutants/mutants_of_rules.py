@@ -166,7 +166,7 @@ RULES = (
         'worker-queue-named-twice', BEYOND, 'a queue may be named twice',
         (client(
             'worker/options',
-            "if len({(id(one.client), one.keys['pending']) for one in (*queues, *steal)}) < len(queues) + len(steal):",
+            "if len({identity(one) for one in (*queues, *steal)}) < len(queues) + len(steal):",
             'if False:',
         ),),
         ('worker_around::test_queues_that_cannot_be_meant_are_refused',),

@@ -74,7 +74,7 @@ TESTING = (
         'testing-one-queue-moved-twice', BEYOND, 'two objects of one queue move it twice',
         (client(
             'testing/clock',
-            "return list({queue.keys['pending']: queue for queue in self.queues}.values())",
+            "return list({shard.keys['pending']: shard for shard in every}.values())",
             'return self.queues',
         ),),
         ('testing_clock::test_objects_of_one_queue_are_moved_once',),

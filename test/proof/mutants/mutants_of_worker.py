@@ -206,7 +206,7 @@ WORKER = (
     ),
     Mutant(
         'worker-app-not-prepared', BEYOND, 'an app is not asked to prepare',
-        (client('worker/worker', 'await self._prepare(self._served.app)', 'pass'),),
+        (client('worker/worker', 'await self._insist(self._served.app.prepare)', 'pass'),),
         ('worker_around::test_an_app_brings_queues_and_jobs',),
     ),
     Mutant(

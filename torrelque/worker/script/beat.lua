@@ -221,62 +221,15 @@ for _, other in ipairs(redis.call('ZRANGEBYSCORE', names, '-inf', old, 'LIMIT', 
   end
 end
 
--- A key of the queue, or 0 or {} where it holds something else.
-local function look(empty, command, key, ...)
-  local found = redis.pcall(command, base .. key, ...)
-  return type(found) == 'table' and found.err and empty or found
-end
-
--- The time (ms) since which a task has been ready; nil where it is not pending.
-local function ready_since(id)
-  local times = redis.pcall('HMGET', base .. 'task:' .. id, 'status', 'enqueue_time', 'last_requeue_time', 'ready_time')
-  if times.err or times[1] ~= '0' then
-    return nil
-  end
-  return math.max(tonumber(times[2]) or 0, tonumber(times[3]) or 0, tonumber(times[4]) or 0)
-end
-
-local function longest_wait()
-  local ids = look({}, 'LRANGE', 'pending', -3, -1)
-  local function more(found)
-    for _, id in ipairs(found) do
-      ids[#ids + 1] = id
-    end
-  end
-  more(look({}, 'LRANGE', 'pending', -64, -64))
-  more(look({}, 'LRANGE', 'pending', -256, -256))
-  more(look({}, 'LRANGE', 'turns', -3, -1))
-  more(look({}, 'ZRANGE', 'priority', 0, 0))
-  -- Those of the lowest priority starve first: what came first of them has the lowest score of their class.
-  local lowest = look({}, 'ZRANGE', 'priority', -1, -1, 'WITHSCORES')
-  if lowest[2] then
-    local class = string.format('%.0f', math.floor(lowest[2] / 2 ^ 45) * 2 ^ 45)
-    more(look({}, 'ZRANGEBYSCORE', 'priority', class, '+inf', 'LIMIT', 0, 1))
-  end
-  local first = now
-  for _, id in ipairs(ids) do
-    local since = ready_since(id)
-    if since and since > 0 then
-      first = math.min(first, since)
-    end
-  end
-  return now - first
-end
-
-local working, delayed, dead = look(0, 'ZCARD', 'working'), look(0, 'ZCARD', 'delayed'), look(0, 'ZCARD', 'dead')
-local waiting = look(0, 'ZCARD', 'waiting')
--- Tasks of flows may be worked on in other queues.
-working = waiting > 0 and working + look(0, 'ZCARD', 'away') or working
-local pending = math.max(0, look(0, 'HLEN', 'tasks') - waiting - working - delayed - dead)
-local workers, slots, busy = 0, 0, 0
+local sizes, workers, slots, busy = sizes_of(base, now), 0, 0, 0
 local since = string.format('%.0f', now - recent)
 for _, other in ipairs(redis.call('ZREVRANGEBYSCORE', names, '+inf', since, 'LIMIT', 0, LOOK)) do
-  local of = look({}, 'HMGET', 'worker:' .. other, 'seen', 'interval', 'slots', 'busy')
+  local of = look(base, {}, 'HMGET', 'worker:' .. other, 'seen', 'interval', 'slots', 'busy')
   if count_of(of[1]) + 3 * count_of(of[2]) > now then
     workers, slots, busy = workers + 1, slots + count_of(of[3]), busy + count_of(of[4])
   end
 end
-local sizes = {pending, working, delayed, dead, longest_wait(), workers, slots, busy}
+sizes[6], sizes[7], sizes[8] = workers, slots, busy
 local function sample(record, life, most)
   redis.call('HSET', record, '*sizes', cjson.encode(most))
   redis.call('PEXPIRE', record, string.format('%.0f', life))

@@ -1,0 +1,262 @@
+"""Questions about a queue whose answers are put together of its parts; where it is in one place, it is asked alone."""
+
+import asyncio
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from torrelque import TorrelqueLookupError, TorrelqueQueue
+
+from . import examining, explaining, faults, flows, grouping, pages, standing
+from .codes import CODES
+from .flowing import Flows, FlowView
+from .parts import part_of, parts_of, read_cursor, seek, write_cursor
+from .values import ErrorGroup, Errors, Finding, Groups, GroupView, Page, Reason, TaskView
+
+NAMED = 10
+"""Ids and groups that are told of an error at the most."""
+COUNTED = 100
+"""Functions and groups whose share of an error is told at the most."""
+
+# Tasks
+
+
+async def read_page(
+    queue: TorrelqueQueue, place: str, after: str | None, most: int, look: int, payload: int, newest_first: bool
+) -> Page:
+    """A page: of a queue of several parts, those of one after the other."""
+    if place.startswith('group:'):
+        queue = await part_of(queue, group=place[6:] or None)
+    parts = await parts_of(queue)
+    if len(parts) == 1:
+        return await pages.read_page(parts[0], place, after, most, look, payload, newest_first)
+    number, after = read_cursor(after, len(parts))
+    found: list[TaskView] = []
+    broken: list[str] = []
+    looked_at = 0
+    while number < len(parts) and len(found) < most and looked_at < look:
+        page = await pages.read_page(
+            parts[number], place, after, most - len(found), look - looked_at, payload, newest_first
+        )
+        found += page.tasks
+        broken += [name for name in page.broken if name not in broken]
+        looked_at += max(1, page.looked_at)
+        after = page.cursor
+        if after is None:
+            number += 1
+    counts = await asyncio.gather(*(pages.count(part, place) for part in parts))
+    return Page(
+        queue=queue.name,
+        place=place,
+        server_time=max(now for now, _ in counts),
+        tasks=tuple(found),
+        cursor=write_cursor(number, after, len(parts)),
+        total=sum(total for _, total in counts),
+        looked_at=looked_at,
+        broken=tuple(broken),
+    )
+
+
+async def find_task(queues: Sequence[TorrelqueQueue], task_id: str, payload: int) -> TaskView:
+    """A task of the one queue that knows it.
+
+    :raises TorrelqueLookupError: no queue knows it.
+    :raises TorrelqueValueError: several know it.
+    """
+    return await pages.find_task([await _holder(queue, task_id) for queue in queues], task_id, payload)
+
+
+async def _holder(queue: TorrelqueQueue, task_id: str) -> TorrelqueQueue:
+    """The part that knows a task; where none does, any."""
+    parts = await parts_of(queue)
+    if len(parts) == 1:
+        return parts[0]
+
+    async def find(part: TorrelqueQueue) -> TorrelqueQueue:
+        [view] = await pages.read_tasks(part, [task_id], 0, function=False)
+        if view.status is None and not view.broken:
+            # Of one that has ended within a flow there is more to know.
+            await part.get_task_state(task_id)
+        return part
+
+    try:
+        return await seek(queue, task_id, find)
+    except TorrelqueLookupError:
+        return parts[0]
+
+
+# Groups
+
+
+async def read_group(queue: TorrelqueQueue, name: str) -> GroupView:
+    """One group, which is in one part."""
+    return await grouping.read_group(await part_of(queue, group=name), name)
+
+
+async def read_groups(queue: TorrelqueQueue, names: Sequence[str]) -> list[GroupView]:
+    """Some groups by their names, in their order."""
+    by_part: dict[TorrelqueQueue, list[str]] = {}
+    for name in names:
+        by_part.setdefault(await part_of(queue, group=name), []).append(name)
+    found = {view.name: view for part, some in by_part.items() for view in await grouping.read_groups(part, some)}
+    return [found[name] for name in names if name in found]
+
+
+async def survey(queue: TorrelqueQueue, by: str, most: int, pattern: str | None) -> Groups:
+    """The first groups by a figure, of all parts."""
+    found = [await grouping.survey(part, by, most, pattern) for part in await parts_of(queue)]
+    if len(found) == 1:
+        return found[0]
+    groups = {view.name: view for one in found for view in one.groups}
+    return Groups(
+        queue=queue.name,
+        server_time=found[0].server_time,
+        took=sum(one.took for one in found),
+        groups=tuple(grouping.first(groups, by, most)),
+        total=sum(one.total for one in found),
+        broken=tuple(sorted({name for one in found for name in one.broken})),
+    )
+
+
+# Errors
+
+
+async def read_errors(queue: TorrelqueQueue, most: int) -> Errors:
+    """The errors of the newest so many tasks of each place, of each part its share."""
+    parts = await parts_of(queue)
+    found = [await faults.read_errors(part, -(-most // len(parts))) for part in parts]
+    if len(found) == 1:
+        return found[0]
+    alike: dict[str, list[ErrorGroup]] = {}
+    for one in found:
+        for group in one.errors:
+            alike.setdefault(group.fingerprint, []).append(group)
+    groups = sorted(map(_together, alike.values()), key=lambda group: (-group.count, -group.last, group.fingerprint))
+    return Errors(
+        queue=queue.name,
+        server_time=min(one.server_time for one in found),
+        errors=tuple(groups),
+        dead_seen=sum(one.dead_seen for one in found),
+        dead=sum(one.dead for one in found),
+        delayed_seen=sum(one.delayed_seen for one in found),
+        delayed=sum(one.delayed for one in found),
+    )
+
+
+def _together(groups: list[ErrorGroup]) -> ErrorGroup:
+    """Failures that are alike, of several parts."""
+    groups.sort(key=lambda group: -group.last)
+    return replace(
+        groups[0],
+        count=sum(group.count for group in groups),
+        dead=sum(group.dead for group in groups),
+        first=min(group.first for group in groups),
+        functions=tuple(dict.fromkeys(name for group in groups for name in group.functions)),
+        groups=tuple(dict.fromkeys(name for group in groups for name in group.groups))[:NAMED],
+        attempts=(min(group.attempts[0] for group in groups), max(group.attempts[1] for group in groups)),
+        ids=tuple(one for group in groups for one in group.ids)[:NAMED],
+        by_function=_add(group.by_function for group in groups),
+        by_group=_add(group.by_group for group in groups),
+    )
+
+
+def _add(several: Iterable[tuple[tuple[str | None, int], ...]]) -> tuple[tuple[str | None, int], ...]:
+    counts: Counter[str | None] = Counter()
+    for one in several:
+        counts.update(dict(one))
+    return tuple(heapq.nsmallest(COUNTED, counts.items(), key=lambda pair: -pair[1]))
+
+
+# Flows
+
+
+async def read_flows(queue: TorrelqueQueue, after: str | None, most: int) -> Flows:
+    """The flows that have not ended: of a queue of several parts, those of one after the other."""
+    parts = await parts_of(queue)
+    if len(parts) == 1:
+        return await flows.read_flows(parts[0], after, most)
+    number, after = read_cursor(after, len(parts))
+    found: list[Flows] = []
+    while number < len(parts) and sum(one.seen for one in found) < most:
+        one = await flows.read_flows(parts[number], after, most - sum(one.seen for one in found))
+        found.append(one)
+        after = one.cursor
+        if after is None:
+            number += 1
+    figures = await asyncio.gather(*(part.get_queue_stats() for part in parts))
+    return replace(
+        found[-1],
+        flows=tuple(flow for one in found for flow in one.flows),
+        seen=sum(one.seen for one in found),
+        total=sum(one.waiting for one in figures),
+        cursor=write_cursor(number, after, len(parts)),
+        broken=tuple(sorted({name for one in found for name in one.broken})),
+    )
+
+
+async def read_flow(queue: TorrelqueQueue, flow_id: str, after: str | None, most: int, edges: int) -> FlowView:
+    """A flow, which is in one part."""
+    return await seek(queue, flow_id, lambda part: flows.read_flow(part, flow_id, after, most, edges))
+
+
+async def read_stalled(queue: TorrelqueQueue) -> list[Finding]:
+    """What is the matter with flows."""
+    return [finding for part in await parts_of(queue) for finding in await standing.read_stalled(part)]
+
+
+# What is the matter
+
+
+async def explain(queue: TorrelqueQueue, task_id: str | None, group: str | None) -> list[Reason]:
+    """Reasons, the decisive one first; [] where a claim made now would give the task, or one of the group or queue."""
+    if group is not None:
+        return await explaining.explain(await part_of(queue, group=group), None, group)
+    parts = await parts_of(queue)
+    if task_id is not None:
+        first = await part_of(queue, task_id)
+        told: list[Reason] = []
+        for part in [first, *(part for part in parts if part is not first)]:
+            found = await explaining.explain(part, task_id, None)
+            if not found or found[0].code != 'unknown':
+                return found
+            told = told or found
+        return told
+    return _of_parts([await explaining.explain(part, None, None) for part in parts])
+
+
+def _of_parts(told: Sequence[list[Reason]]) -> list[Reason]:
+    """Why none of the parts of a queue moves; what several say alike is said once, and added up."""
+    if not all(told):
+        return []
+    if len(told) == 1:
+        return told[0]
+    found: dict[str, list[Reason]] = {}
+    for reasons in told:
+        for reason in reasons:
+            found.setdefault(reason.code, []).append(reason)
+    if len(found) > 1:
+        # Others have nothing pending.
+        found.pop('unknown', None)
+    whole = [same[0] if len(same) == 1 else _alike(same) for same in found.values()]
+    return sorted(whole, key=lambda reason: CODES.index(reason.code))
+
+
+def _alike(reasons: Sequence[Reason]) -> Reason:
+    counts = [reason.count for reason in reasons if reason.count is not None]
+    longest = max(reasons, key=lambda reason: reason.count or 0)
+    # Workers are those of the whole queue, whichever part was looked at.
+    count = None if not counts else max(counts) if longest.workers else sum(counts)
+    shown = longest.text if len({reason.text for reason in reasons}) == 1 else f'{longest.text} (and in other shards)'
+    return replace(longest, text=shown, count=count, since=min((r.since for r in reasons if r.since), default=None))
+
+
+async def examine(queue: TorrelqueQueue) -> list[Finding]:
+    """What was found, the gravest first; what is so in several parts is said once."""
+    found = [finding for part in await parts_of(queue) for finding in await examining.examine(part)]
+    unique: dict[tuple[str, str, str], Finding] = {}
+    for finding in found:
+        unique.setdefault((finding.level, finding.subject, finding.text), finding)
+    bad = any(finding.level in ('error', 'warning') for finding in unique.values())
+    fine = [finding for finding in unique.values() if not (bad and (finding.level, finding.subject) == ('ok', 'queue'))]
+    return sorted(fine, key=lambda finding: examining.LEVELS.index(finding.level))
