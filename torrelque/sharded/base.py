@@ -90,6 +90,8 @@ class Base(TorrelqueQueue):
         """Begins to sweep, once the shards are known."""
         self._low: Callable[[list[str]], object] | None = None
         """Is told of schedules that have few instants left."""
+        self._known_until = float('inf')
+        """When the map has not been read for so long that it is read before anything is sent to any shard."""
         self._closed = False
 
     # What is known
@@ -288,8 +290,11 @@ class Base(TorrelqueQueue):
         """Carry out what any shard can: at the one whose turn it is, or, where that is full, at another."""
         if not self._shards:
             await self._open()
-        chooser, loop = self._chooser, asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         began = loop.time()
+        if began > self._known_until:
+            await self._catch_up()
+        chooser = self._chooser
         number = chooser.choose(began, fresh)
         if not chooser.held:
             chooser.held = True
@@ -313,7 +318,7 @@ class Base(TorrelqueQueue):
         self, number: int, call: Callable[[Torrelque], Awaitable[T]], size: int, first: TorrelqueFullError
     ) -> T:
         """Carry out what one shard was too full for."""
-        others = [other for other in range(len(self._shards)) if other != number and self._is_up(other)]
+        others = [other for other in range(self._chooser.count) if other != number and self._is_up(other)]
         for other in random.sample(others, len(others)):
             try:
                 return await call(self._shards[other])
@@ -323,6 +328,9 @@ class Base(TorrelqueQueue):
                 self._notice(other, exc)
                 raise
         raise TorrelqueFullError(size, self.name) from first
+
+    async def _catch_up(self) -> None:
+        """Have the map be the newest, as far as it can be read."""
 
     def _notice(self, number: int, error: Exception) -> None:
         """A call has failed at a shard, maybe because that is away."""
@@ -366,8 +374,10 @@ class Base(TorrelqueQueue):
 
     # To all shards
 
-    async def _everywhere(self, call: Callable[[Torrelque], Awaitable[T]]) -> list[T]:
+    async def _everywhere(self, call: Callable[[Torrelque], Awaitable[T]], changes: bool = False) -> list[T]:
         """Carry something out at all shards at once; what each says, by their numbers.
+
+        :param changes: whether shards that come later have to go by it, too (`grow`).
 
         Where it fails at some, the error says at which; to repeat it is harmless.
         """

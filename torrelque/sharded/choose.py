@@ -25,6 +25,8 @@ class Chooser:
     """The choice of one queue object."""
 
     def __init__(self, count: int, is_up: Callable[[int], bool]) -> None:
+        self.count = count
+        """So many shards, the first ones, are chosen from."""
         self._is_up = is_up
         """Whether a shard is there, as far as is known."""
         self._current = 0
@@ -48,16 +50,22 @@ class Chooser:
         if not fresh and self._left > 0 and (self.held or now < self._until) and self.is_well(self._current, now):
             self._left -= 1
             return self._current
-        for _ in range(2 * len(self._out)):
+        for _ in range(2 * self.count):
             # By then, each has come at least once.
             if not self._order:
-                self._order = random.sample(range(len(self._out)), len(self._out))
+                self._order = random.sample(range(self.count), self.count)
             self._current = self._order.pop()
             if self.is_well(self._current, now):
                 break
         # Where none is well, it is any of them, and the call tells why.
         self._left, self._until = 0 if fresh else STICK - 1, now + TURN
         return self._current
+
+    def use(self, count: int, of: int) -> None:
+        """Choose from so many shards from now on; of so many, calls may be on their way."""
+        self.count, self._left, self._order = count, 0, []
+        for each in (self._out, self._heard, self._usual):
+            each += [0] * (of - len(each))
 
     def let_go(self) -> None:
         """This turn of the event loop is over."""

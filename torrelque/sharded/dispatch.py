@@ -137,6 +137,15 @@ class Dispatcher:
         """Of the next look for claims that are slow; None where none is on its way."""
         self._closed = False
 
+    def add(self, shards: Sequence[Torrelque]) -> None:
+        """Take tasks of more shards, for whoever waits already, too; those that were there are the first."""
+        fresh = [Stand(self, number, shards[number]) for number in range(len(self.stands), len(shards))]
+        self.stands += fresh
+        if fresh and self.waiters.waiting:
+            for each in fresh:
+                each.shelf.wake()
+            self._ask()
+
     async def fetch(self, timeout: float | None, wanted: int) -> list[Delivery]:
         """At least one task and at most ``wanted``, all of one shard, or `TorrelqueTimeoutError`."""
         if self._closed:

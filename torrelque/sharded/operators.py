@@ -49,7 +49,9 @@ class Operators(Base):
             when this has returned.  Where a shard cannot be reached, the error says which.
         """
         if group is None:
-            await self._everywhere(lambda shard: shard.set_limit(None, concurrency=concurrency, rate=rate))
+            await self._everywhere(
+                lambda shard: shard.set_limit(None, concurrency=concurrency, rate=rate), changes=True
+            )
         else:
             await (await self._of_group(group)).set_limit(group, concurrency=concurrency, rate=rate)
 
@@ -80,7 +82,7 @@ class Operators(Base):
         :param probe: as there, and each shard lets one task through in that time, where it is the whole queue.
         """
         if group is None:
-            await self._everywhere(lambda shard: shard.pause(None, probe=probe))
+            await self._everywhere(lambda shard: shard.pause(None, probe=probe), changes=True)
         else:
             await (await self._of_group(group)).pause(group, probe=probe)
 
@@ -91,7 +93,7 @@ class Operators(Base):
             without probes.
         """
         if group is None:
-            return all(await self._everywhere(lambda shard: shard.resume(None, probing=probing)))
+            return all(await self._everywhere(lambda shard: shard.resume(None, probing=probing), changes=True))
         return await (await self._of_group(group)).resume(group, probing=probing)
 
     async def get_group_stats(self, group: str) -> TorrelqueGroupStats:

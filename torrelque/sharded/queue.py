@@ -23,15 +23,15 @@ from . import bulk
 from .base import Client, Pipeline
 from .dispatch import Dispatcher
 from .flows import Flows
+from .grow import Growth
 from .inside import JSON
-from .operators import Operators
 from .schedules import Schedules
 from .watch import Watch
 
 Self = TypeVar('Self', bound='Sharded')
 
 
-class Sharded(Operators, Schedules, Flows):
+class Sharded(Growth, Schedules, Flows):
     """A work queue over many servers: the primaries of a Cluster, or servers that know nothing of each other.
 
     It is made of shards, each a whole queue in one slot of a Cluster or on one of the servers, and it has the verbs of
@@ -100,6 +100,7 @@ class Sharded(Operators, Schedules, Flows):
             await asyncio.wait([self._opening])
         for probe in [*self._probes.values()]:
             probe.cancel()
+        await self._stop_following()
         siblings, self._siblings = self._siblings, {}
         if self._dispatcher is not None:
             await self._dispatcher.close()

@@ -29,6 +29,8 @@ DEFAULT = 12
 """How many shards a queue is given where nobody says how many."""
 MOST = 192
 """How many shards a queue has at the most: beyond that, consumers that ask in vain would be most of the load."""
+BEFORE = 'before'
+"""Among what a map has beside the rest: numbers of shards that the queue has had, which processes may still say."""
 AT_HOME = 'schedule:'
 """What the names of groups begin with that schedules have of their own; they are where the schedules are."""
 
@@ -198,11 +200,11 @@ def open_cluster(queue: str, shards: int | None, default: int) -> Asking:
         text = next((copy for copy in copies if isinstance(copy, bytes)), text)
     if text is None:
         made = Shape(1, shards or default, spread_tags(queue, shards or default))
-        yield from _send((0, queue, ('SET', key, made.text(), 'NX')))
-        [text] = yield from _send((0, queue, ('GET', key)))
+        yield from send((0, queue, ('SET', key, made.text(), 'NX')))
+        [text] = yield from send((0, queue, ('GET', key)))
         shape, _ = read_shape(text, queue)
         if shape == made:
-            yield from _send(*_copies(shape))
+            yield from send(*_copies(shape))
     if isinstance(text, BaseException):
         raise text
     shape, _ = read_shape(text, queue)
@@ -227,32 +229,33 @@ def open_servers(queue: str, servers: int, shards: int | None, default: int) -> 
         tags = tuple(f'{queue}:{number}' for number in range(shards or default))
         # The first server decides whose map it is, if several come at the same time.
         made = Shape(1, len(tags), tags, servers)
-        yield from _send((0, queue, ('SET', key, made.text(server=0), 'NX')))
-        [found[0]] = yield from _send((0, queue, ('GET', key)))
+        yield from send((0, queue, ('SET', key, made.text(server=0), 'NX')))
+        [found[0]] = yield from send((0, queue, ('GET', key)))
     shape = _newest(queue, servers, shards, found)
     fresh = [server for server in range(servers) if server not in found and server not in away]
     if fresh:
         # They are new, or were emptied.
-        yield from _send(*((server, queue, ('SET', key, shape.text(server=server), 'NX')) for server in fresh))
-        texts = yield from _send(*((server, queue, ('GET', key)) for server in fresh))
+        yield from send(*((server, queue, ('SET', key, shape.text(server=server), 'NX')) for server in fresh))
+        texts = yield from send(*((server, queue, ('GET', key)) for server in fresh))
         shape = _newest(queue, servers, shards, {**found, **dict(zip(fresh, texts, strict=True))})
     if created or fresh:
-        yield from _send(*(ask for ask in _copies(shape) if created or ask[0] in fresh))
+        yield from send(*(ask for ask in _copies(shape) if created or ask[0] in fresh))
     return Opened(shape, frozenset(away))
 
 
 def prove_server(queue: str, server: int, shape: Shape) -> Generator[Sequence[Ask], list[Any], None]:
     """Look whether a server that was away is the one that it is to be."""
     key = key_of(queue)
-    [text] = yield from _send((server, queue, ('GET', key)))
+    [text] = yield from send((server, queue, ('GET', key)))
     if text is None:
-        yield from _send((server, queue, ('SET', key, shape.text(server=server), 'NX')))
-        [text] = yield from _send((server, queue, ('GET', key)))
-        yield from _send(*(ask for ask in _copies(shape) if ask[0] == server))
+        yield from send((server, queue, ('SET', key, shape.text(server=server), 'NX')))
+        [text] = yield from send((server, queue, ('GET', key)))
+        yield from send(*(ask for ask in _copies(shape) if ask[0] == server))
     _newest(queue, shape.servers or 0, None, {server: text})
 
 
-def _send(*asked: Ask) -> Generator[Sequence[Ask], list[Any], list[Any]]:
+def send(*asked: Ask) -> Generator[Sequence[Ask], list[Any], list[Any]]:
+    """The replies, where none is an error."""
     replies = yield asked
     for reply in replies:
         if isinstance(reply, BaseException):
@@ -285,7 +288,7 @@ def _check(queue: str, shape: Shape, shards: int | None, servers: int | None) ->
     if shape.servers != servers:
         is_on, given = _told(shape.servers), _told(servers)
         raise _of(queue, TorrelqueValueError(f'the queue is on {is_on}, and was given {given}'))
-    if shards is not None and shards != len(shape.tags):
+    if shards is not None and shards != len(shape.tags) and shards not in shape.more.get(BEFORE, ()):
         raise _of(queue, TorrelqueValueError(
             f'the queue has {len(shape.tags)} shards, not {shards}; shards=None takes as many as there are'
         ))  # fmt: skip

@@ -85,7 +85,7 @@ class Sharded(Operators, Flows):
         """
         self._closed = True
         self._takers.close()
-        for shard in self._shards:
+        for shard in (*self._shards, *self._closed_shards.values()):
             shard.close()
 
     # Producers
@@ -123,7 +123,7 @@ class Sharded(Operators, Flows):
         else:
             # Where an id of a delivery has been is no matter: this is a new task.
             own = str.__str__(check.check_id(task_id)) if task_id is not None else None
-            number = random.randrange(len(self._shards)) if own is None else self._number_of_id(own)[0]
+            number = random.randrange(self._chooser.count) if own is None else self._number_of_id(own)[0]
         return self._at(number).enqueue(
             task, task_timeout=task_timeout, delay=delay, task_id=task_id, max_attempts=max_attempts, group=group,
             priority=priority, depends_on=others, pipeline=pipeline,

@@ -22,12 +22,12 @@ from torrelque.protocol.check import check_count, check_iterable
 
 from . import inside
 from .schedules import Instant
-from .threads import Base
+from .syncgrow import Following
 
 logger = logging.getLogger(__package__)
 
 
-class Operators(Base):
+class Operators(Following):
     """What a queue object has for operators."""
 
     # Groups
@@ -41,7 +41,7 @@ class Operators(Base):
     ) -> None:
         """Set both limits of a group, or the default of all groups, as the asynchronous one."""
         if group is None:
-            self._everywhere(lambda shard: shard.set_limit(None, concurrency=concurrency, rate=rate))
+            self._everywhere(lambda shard: shard.set_limit(None, concurrency=concurrency, rate=rate), changes=True)
         else:
             self._of_group(group).set_limit(group, concurrency=concurrency, rate=rate)
 
@@ -62,14 +62,14 @@ class Operators(Base):
     def pause(self, group: str | None = None, *, probe: Duration | None = None) -> None:
         """Hand out no more tasks, of a group or of the whole queue, as the asynchronous one."""
         if group is None:
-            self._everywhere(lambda shard: shard.pause(None, probe=probe))
+            self._everywhere(lambda shard: shard.pause(None, probe=probe), changes=True)
         else:
             self._of_group(group).pause(group, probe=probe)
 
     def resume(self, group: str | None = None, *, probing: bool = False) -> bool:
         """End a ``pause``, as the asynchronous one; whether it is not paused any more."""
         if group is None:
-            return all(self._everywhere(lambda shard: shard.resume(None, probing=probing)))
+            return all(self._everywhere(lambda shard: shard.resume(None, probing=probing), changes=True))
         return self._of_group(group).resume(group, probing=probing)
 
     def get_group_stats(self, group: str) -> TorrelqueGroupStats:

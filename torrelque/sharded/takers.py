@@ -9,7 +9,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -50,9 +50,11 @@ class _Waiter:
 class Takers:
     """The threads of one queue object."""
 
-    def __init__(self, shards: Sequence[Torrelque], name: str) -> None:
+    def __init__(self, shards: Sequence[Torrelque], name: str, look: Callable[[], object]) -> None:
         self._shards = shards
         self._name = name
+        self._look_at_map = look
+        """Is called once and again by a thread that waits, since those who wait call nothing meanwhile."""
         self._lock = threading.Lock()
         self._waiters: list[_Waiter] = []
         """The calls that wait, in their order."""
@@ -61,6 +63,14 @@ class Takers:
         self._taking: set[int] = set()
         """Shards that have a thread."""
         self._closed = False
+
+    def add(self, shards: Sequence[Torrelque]) -> None:
+        """Take tasks of more shards, for whoever waits already, too; those that were there are the first."""
+        with self._lock:
+            if len(shards) > len(self._shards):
+                self._shards = shards
+                if self._waiters:
+                    self._begin()
 
     def fetch(self, timeout: float | None, wanted: int) -> list[Delivery]:
         """At least one task and at most ``wanted``, all of one shard, or `TorrelqueTimeoutError`."""
@@ -108,10 +118,7 @@ class Takers:
             if self._closed:
                 return []
             self._waiters.append(waiter)
-            for number in range(len(self._shards)):
-                if number not in self._taking:
-                    self._taking.add(number)
-                    threading.Thread(target=self._take, args=(number,), daemon=True, name='torrelque taker').start()
+            self._begin()
         try:
             waiter.over.wait(None if end is None else max(0.0, end - time.monotonic()))
         except BaseException:
@@ -120,6 +127,13 @@ class Takers:
             raise
         self._leave(waiter)
         return waiter.got
+
+    def _begin(self) -> None:
+        """Have a thread for each shard."""
+        for number in range(len(self._shards)):
+            if number not in self._taking:
+                self._taking.add(number)
+                threading.Thread(target=self._take, args=(number,), daemon=True, name='torrelque taker').start()
 
     def _leave(self, waiter: _Waiter) -> None:
         with self._lock:
@@ -136,6 +150,8 @@ class Takers:
                     self._taking.discard(number)
                     return
             try:
+                if number == 0:
+                    self._look_at_map()
                 left = self._hand_out(self._marked(shard.dequeue_many(wanted, SPELL), number))
                 self._note(number, None)
                 self._give_back(left)

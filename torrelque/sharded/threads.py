@@ -89,6 +89,8 @@ class Base:
         """What became of tasks in a call for many that has failed at other shards: by verb, id and token."""
         self._low: Callable[[list[str]], object] | None = None
         """Is told of schedules that have few instants left."""
+        self._known_until = float('inf')
+        """When it is time to read the map again."""
         self._closed = False
         self._renew()
 
@@ -99,7 +101,7 @@ class Base:
         self._probed: set[int] = set()
         """Shards of which a thread looks whether they are there again."""
         self._chooser = Chooser(len(self._shards), self._is_up)
-        self._takers = Takers(self._shards, self.name)
+        self._takers = Takers(self._shards, self.name, self._look_in_time)
 
     # What is known
 
@@ -200,8 +202,10 @@ class Base:
                 self._unproven = {number for number in range(len(found)) if shape.server_of(number) in opened.away}
                 found[0].when_low = self._low
                 self._shape = shape
-                self._chooser, self._takers = Chooser(len(found), self._is_up), Takers(found, self.name)
+                self._chooser = Chooser(len(found), self._is_up)
+                self._takers = Takers(found, self.name, self._look_in_time)
                 self._shards = found
+                self._opened()
             return self._shards
 
     def _make_shard(self, shape: Shape, number: int) -> Torrelque:
@@ -246,7 +250,16 @@ class Base:
         found = self._shards or self._open()
         if self._process != os.getpid():
             self._renew()
+        if time.monotonic() > self._known_until:
+            self._look_in_time()
+            found = self._shards
         return found
+
+    def _opened(self) -> None:
+        """The map was read for the first time."""
+
+    def _look_in_time(self) -> None:
+        """Read the map again, when it is time."""
 
     def _at(self, number: int) -> Torrelque:
         """A shard, to which something is to be sent that has no other place."""
@@ -300,14 +313,14 @@ class Base:
 
     def _anywhere(self, call: Callable[[Torrelque], T], fresh: bool = False) -> T:
         """Carry out what any shard can: at the one whose turn it is, or, where that is full, at another."""
-        count = len(self._all())
+        self._all()
         with self._lock:
             number = self._chooser.choose(time.monotonic(), fresh)
         try:
             return self._carry_out(number, call)
         except TorrelqueFullError as exc:
             size, first = exc.size, exc
-        others = [other for other in range(count) if other != number and self._is_up(other)]
+        others = [other for other in range(self._chooser.count) if other != number and self._is_up(other)]
         for other in random.sample(others, len(others)):
             try:
                 return self._carry_out(other, call)
@@ -363,8 +376,11 @@ class Base:
 
     # To all shards
 
-    def _everywhere(self, call: Callable[[Torrelque], T]) -> list[T]:
-        """Carry something out at all shards, one after the other; what each says, by their numbers."""
+    def _everywhere(self, call: Callable[[Torrelque], T], changes: bool = False) -> list[T]:
+        """Carry something out at all shards, one after the other; what each says, by their numbers.
+
+        :param changes: whether shards that come later have to go by it, too.
+        """
         done: list[T] = []
         failed: dict[int, TorrelqueError] = {}
         count = len(self._all())

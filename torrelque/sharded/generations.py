@@ -1,0 +1,132 @@
+"""Generations of the map: which shards plain tasks may be put into, and how a newer map is written.
+
+Nothing here waits or sends, as in `shards`.  A map with more shards says of the new ones that they are *fresh*:
+whoever reads it takes tasks from them at once, and puts some into them only after a time in which everybody else has
+read it as well.  A map with fewer says from which shard on they are *closing*: nothing is put into these any more.
+Both are always the last shards, because ids name shards by their numbers.
+"""
+
+import functools
+import importlib.resources
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueValueError
+from torrelque.protocol.check import check_count
+
+from . import shards
+from .shards import BEFORE, Ask, Shape
+
+FRESH, CLOSING = 'fresh', 'closing'
+"""What else a map says: the number of the first fresh shard, and of the first one that is closing."""
+
+
+@functools.cache
+def _script() -> str:
+    return (importlib.resources.files('torrelque.sharded') / 'script' / 'map.lua').read_text('utf-8')
+
+
+def used(shape: Shape, settled: bool) -> int:
+    """So many shards, the first ones, plain tasks are put into.
+
+    :param settled: whether everybody takes from fresh ones by now.
+    """
+    count = len(shape.tags)
+    least: int = min(count, shape.more.get(CLOSING, count), count if settled else shape.more.get(FRESH, count))
+    return least
+
+
+def with_more(queue: str, shape: Shape, count: int) -> Shape:
+    """The next map, with fresh shards, if there are to be more.
+
+    :raises TorrelqueValueError: the shards of a Cluster would not be spread over its slots, or some are closing.
+    """
+    present = len(shape.tags)
+    check_count(count, 'shards')
+    if count > shards.MOST or count < present:
+        raise TorrelqueValueError(f'shards must be from {present} to {shards.MOST}, not {count}')
+    if CLOSING in shape.more:
+        raise TorrelqueValueError(f'shards from {shape.more[CLOSING]} on are closing: let that be over first')
+    if shape.servers is None and count % present:
+        raise TorrelqueValueError(f'shards must be a multiple of {present}, to be spread as evenly, not {count}')
+    if shape.servers is None:
+        tags = shards.spread_tags(queue, count, shape.tags)
+    else:
+        tags = (*shape.tags, *(f'{queue}:{number}' for number in range(present, count)))
+    more = {**shape.more, FRESH: shape.more.get(FRESH, present), BEFORE: _before(shape)}
+    return shape._replace(generation=shape.generation + 1, tags=tags, more=more)
+
+
+def with_closing(shape: Shape, count: int) -> Shape:
+    """The next map, in which all shards but so many are closing.
+
+    :raises TorrelqueValueError: there are groups in them.
+    """
+    present = len(shape.tags)
+    if not shape.keyed <= check_count(count, 'shards') < present:
+        raise TorrelqueValueError(
+            f'shards must be from {shape.keyed}, which have the groups and ids, to {present - 1}, not {count}'
+        )
+    return shape._replace(generation=shape.generation + 1, more={**_rest(shape), CLOSING: count})
+
+
+def with_all_known(shape: Shape) -> Shape:
+    """The next map, when everybody takes from fresh shards."""
+    return shape._replace(generation=shape.generation + 1, more=_rest(shape))
+
+
+def without_closed(shape: Shape) -> Shape:
+    """The next map, when those that were closing have no tasks."""
+    more = {**_rest(shape), BEFORE: _before(shape)}
+    return shape._replace(generation=shape.generation + 1, tags=shape.tags[: shape.more[CLOSING]], more=more)
+
+
+def _rest(shape: Shape) -> dict[str, Any]:
+    return {name: value for name, value in shape.more.items() if name not in (FRESH, CLOSING)}
+
+
+def _before(shape: Shape) -> list[int]:
+    return sorted({*shape.more.get(BEFORE, ()), len(shape.tags)})
+
+
+def write(queue: str, shape: Shape) -> Generator[Sequence[Ask], list[Any], Shape]:
+    """Write a newer map; the one that is there then, which is another one if somebody has written at the same time."""
+    [text] = yield from shards.send(_asked(0, queue, shape, **({} if shape.servers is None else {'server': 0})))
+    return shards.read_shape(text, queue)[0]
+
+
+def spread(queue: str, shape: Shape) -> Generator[Sequence[Ask], list[Any], bool]:
+    """Write the copies of a map, where they are older; whether all are there now.
+
+    Anybody may do so, and again: that of the home shard, by which others learn of it, is the last.
+    """
+    roots = range(1, shape.servers or 0)
+    asked = [_asked(server, queue, shape, server=server) for server in roots]
+    asked += [_copy(shape, number) for number in range(1, len(shape.tags))]
+    replies = yield asked
+    whole = True
+    for reply in [*replies, *(yield [_copy(shape, 0)])]:
+        if isinstance(reply, TorrelqueConnectionError):
+            whole = False
+        elif isinstance(reply, BaseException):
+            raise reply
+    return whole
+
+
+def _copy(shape: Shape, number: int) -> Ask:
+    return _asked(shape.server_of(number), shards.queue_of(shape.tags[number]), shape, shard=number)
+
+
+def _asked(server: int, queue: str, shape: Shape, /, **place: int) -> Ask:
+    words = ('EVAL', _script(), '1', shards.key_of(queue), str(shape.generation), shape.text(**place))
+    return server, queue, words
+
+
+def newer(queue: str, text: Any, shape: Shape) -> Shape | None:
+    """The map in a copy, if it is newer than the one that is known."""
+    if text is None:
+        return None
+    found, _ = shards.read_shape(text, queue)
+    if found.servers != shape.servers or found.keyed != shape.keyed:
+        raise TorrelqueError(f'the map of the shards is that of another queue: {text!r:.200}')
+    return found if found.generation > shape.generation else None
