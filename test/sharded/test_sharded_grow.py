@@ -174,6 +174,27 @@ async def test_new_shards_are_paused_and_limited_as_the_others(server: RealServe
             await queue.release((await queue.dequeue(20))[0])
 
 
+async def test_whoever_knows_an_old_map_changes_new_shards_as_well(server: RealServer) -> None:
+    async with open_one(server, 2) as queue, open_one(server, 2) as other:
+        await other.ready()
+        await stand_still(other)
+        await queue.grow(4)
+        assert len(other.shards) == 2
+        await other.pause()
+        for shard in queue.shards:
+            await shard.enqueue('x')
+            with pytest.raises(torrelque.TimeoutError):
+                await shard.dequeue(0)
+
+
+async def stand_still(queue: Sharded) -> None:
+    """Have a queue object not come to read the map."""
+    while queue._looking is not None and not queue._looking.done():
+        await asyncio.sleep(0)
+    assert queue._timer is not None
+    queue._timer.cancel()
+
+
 async def test_closed_shards_are_emptied_and_gone(server: RealServer, client: redis.asyncio.Redis) -> None:
     async with open_one(server, 2) as queue, open_one(server, 2) as other:
         await queue.grow(4)
@@ -271,12 +292,7 @@ async def test_one_who_stood_still_reads_the_map_before_it_enqueues(
         await queue.grow(4)
         await other.ready()
         await until(lambda: used(other) == 4)
-        # It does not come to read the map.
-        assert other._timer is not None
-        other._timer.cancel()
-        while other._looking is not None and not other._looking.done():
-            await asyncio.sleep(0)
-        other._timer.cancel()
+        await stand_still(other)
         await queue.shrink(2)
         assert len(other.shards) == 4
         ids = [task_id for k in range(4) for task_id in await other.enqueue_many([k] * 10)]
@@ -338,7 +354,7 @@ async def open_three(opened: Callable[[], Any]) -> AsyncIterator[list[Sharded]]:
         yield [await stack.enter_async_context(opened()) for _ in range(3)]
 
 
-@pytest.mark.parametrize('where', ['servers', 'cluster'])
+@pytest.mark.parametrize('where', ['servers', pytest.param('cluster', marks=pytest.mark.long)])
 async def test_nothing_is_lost_while_it_grows_and_shrinks(
     where: str, make_server: MakeServer, request: pytest.FixtureRequest
 ) -> None:

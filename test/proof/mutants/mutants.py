@@ -37,6 +37,7 @@ from proof.mutants.mutants_of_dispatching import DISPATCHING
 from proof.mutants.mutants_of_durations import DURATIONS, NAMES
 from proof.mutants.mutants_of_flows import FLOWS
 from proof.mutants.mutants_of_grafts import GRAFTS
+from proof.mutants.mutants_of_growing import GROWING
 from proof.mutants.mutants_of_health import HEALTHY
 from proof.mutants.mutants_of_layers import LAYERS
 from proof.mutants.mutants_of_loops import CALLING
@@ -66,7 +67,7 @@ MUTANTS = (
     *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING, *DISPATCHING,
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
-    *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *TOLD, *ABROAD, *DASHBOARD, *ALERTS,
+    *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *GROWING, *TOLD, *ABROAD, *DASHBOARD, *ALERTS,
     *TELEMETRY, *PROBES, *MEASURED, *CONFIGURING,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
