@@ -18,7 +18,7 @@ from support.bounding import Bound
 from support.proxy import open_proxy
 from support.servers import RealServer
 from support.waiting import until_waiting
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueTimeoutError
 from torrelque.aio.link import Link, Request
 
 # The ordinary run has these tests on one kind of server, and the long one on all.
@@ -271,11 +271,18 @@ async def test_a_sweep_that_fails_is_not_tried_again_at_once(
     assert 'a sweep failed: ERR out of order' in caplog.text
 
 
+@pytest.mark.parametrize('comes', ['before', 'after'])
 @pytest.mark.parametrize(
     'verb', [*LIMITED, *HELD, 'enqueue', 'priority', 'group', 'delay', 'resume', 'resume group']
 )
-async def test_what_makes_work_available_wakes_who_waits(
-    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, queue_name: str, endless: None, verb: str
+async def test_what_makes_work_available_wakes_who_waits_and_who_comes_without_a_claim(
+    server: RealServer,
+    client: redis.asyncio.Redis,
+    queue: Torrelque,
+    queue_name: str,
+    endless: None,
+    verb: str,
+    comes: str,
 ) -> None:
     if verb in LIMITED:
         await queue.set_limit(None if verb == 'default limit' else 'g', concurrency=1)
@@ -290,8 +297,12 @@ async def test_what_makes_work_available_wakes_who_waits(
     if verb == 'redrive':
         await queue.bury(held)
     async with server.client() as other, Torrelque(other, queue=queue_name) as waiter:
-        waiting = asyncio.ensure_future(waiter.dequeue())
-        await until_waiting(client)
+        if comes == 'before':
+            waiting = asyncio.ensure_future(waiter.dequeue())
+            await until_waiting(client)
+        else:
+            with pytest.raises(TorrelqueTimeoutError):
+                await waiter.dequeue(0)
         if verb == 'sweep':
             await client.zadd(queue.keys['working'], {held: 1})
         elif verb == 'cancel':
@@ -315,5 +326,8 @@ async def test_what_makes_work_available_wakes_who_waits(
             'resume group': lambda: queue.resume('g'),
         }
         await acts[verb]()
+        if comes == 'after':
+            assert waiter._started().shelf.still
+            waiting = asyncio.ensure_future(waiter.dequeue())
         # Nobody's block at the bell ends by itself.
         assert (await asyncio.wait_for(waiting, 60))[1] == 1

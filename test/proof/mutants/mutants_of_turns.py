@@ -175,13 +175,13 @@ BELL = (
         'enqueue-rings-not-for-priority', 10, 'nobody is told of a new task that has a priority',
         (script('enqueue', 'if settle() or noted[1] or rung or #ready > 0 or #ranked > 0 then',
                 'if settle() or begun or rung or #ready > 0 then'),),
-        ('bell::test_what_makes_work_available_wakes_who_waits',),
+        ('bell::test_what_makes_work_available_wakes_who_waits_and_who_comes_without_a_claim',),
     ),
     Mutant(
         'enqueue-rings-not-for-groups', 10, 'nobody is told of a new task of a group',
         (script('enqueue', 'if settle() or noted[1] or rung or #ready > 0 or #ranked > 0 then',
                 'settle()\nif begun or rung or #ready > 0 or #ranked > 0 then'),),
-        ('bell::test_what_makes_work_available_wakes_who_waits',),
+        ('bell::test_what_makes_work_available_wakes_who_waits_and_who_comes_without_a_claim',),
     ),
     Mutant(
         'enqueue-rings-not-for-time', 10, 'whoever waits does not learn of a nearer time',
@@ -191,27 +191,27 @@ BELL = (
     Mutant(
         'requeue-rings-not', 10, 'nobody is told of a task that was given back',
         (script('requeue', 'rung = rung or not known[8]', ''),),
-        ('bell::test_what_makes_work_available_wakes_who_waits',),
+        ('bell::test_what_makes_work_available_wakes_who_waits_and_who_comes_without_a_claim',),
     ),
     Mutant(
         'requeue-rings-not-for-time', 10, 'whoever waits does not learn of the time of a retry',
         (script('requeue', 'rung = rung or delay <= tonumber(ARGV[3])', ''),),
-        ('bell::test_what_makes_work_available_wakes_who_waits',),
+        ('bell::test_what_makes_work_available_wakes_who_waits_and_who_comes_without_a_claim',),
     ),
     Mutant(
         'touch-rings-not-for-time', 10, 'whoever waits does not learn that a lease ends sooner',
         (script('touch', 'rung = rung or lease <= tonumber(ARGV[3])', ''),),
-        ('bell::test_what_makes_work_available_wakes_who_waits',),
+        ('bell::test_what_makes_work_available_wakes_who_waits_and_who_comes_without_a_claim',),
     ),
     Mutant(
         'sweep-rings-not', 10, 'nobody is told of what came back',
         (script('sweep', 'if settle() or rung or begun then', 'if settle() or begun then'),),
-        ('bell::test_what_makes_work_available_wakes_who_waits',),
+        ('bell::test_what_makes_work_available_wakes_who_waits_and_who_comes_without_a_claim',),
     ),
     Mutant(
         'redrive-rings-not', 10, 'nobody is told of a dead task that was brought back',
         (script('redrive', 'if settle() or rung or begun or noted.out then', 'if settle() or begun then'),),
-        ('bell::test_what_makes_work_available_wakes_who_waits',),
+        ('bell::test_what_makes_work_available_wakes_who_waits_and_who_comes_without_a_claim',),
     ),
     Mutant(
         'resume-ends-any-pause', BEYOND, 'whoever had a probe ends the pause of an operator',
@@ -227,17 +227,17 @@ BELL = (
     Mutant(
         'resume-rings-not', 10, 'whoever waits at a paused queue waits on',
         (script('resume', "if settle() or ARGV[2] == '' and", 'if settle() and'),),
-        ('bell::test_what_makes_work_available_wakes_who_waits',),
+        ('bell::test_what_makes_work_available_wakes_who_waits_and_who_comes_without_a_claim',),
     ),
     Mutant(
         'limit-rings-not', 10, 'whoever waits does not learn of a limit that was raised',
         (script('limit', 'if settle() then\n  ring()\nend', 'settle()'),),
-        ('bell::test_what_makes_work_available_wakes_who_waits',),
+        ('bell::test_what_makes_work_available_wakes_who_waits_and_who_comes_without_a_claim',),
     ),
     Mutant(
         'release-rings-not', 10, 'nobody is told that the next of a group came up',
         (script('release', 'local rings = settle() or begun', 'local rings = settle() and false'),),
-        ('bell::test_what_makes_work_available_wakes_who_waits',),
+        ('bell::test_what_makes_work_available_wakes_who_waits_and_who_comes_without_a_claim',),
     ),
     Mutant(
         'claim-leaves-work-unrung', 10, 'whoever sleeps does not learn that a claim left some',
