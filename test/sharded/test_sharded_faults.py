@@ -12,7 +12,8 @@ import pytest
 import torrelque
 from support.bounding import Bound
 from support.servers import MakeServer, RealServer
-from support.sharding import drain, group_of, numbers_of, open_servers
+from support.sharding import drain, group_of, numbers_of, open_cluster, open_servers
+from support.topology import Cluster
 from torrelque.sharded import Sharded
 
 pytestmark = [pytest.mark.first_server, pytest.mark.long]
@@ -206,3 +207,42 @@ async def test_draining_goes_on_beside_a_server_that_is_away(queue: Sharded, tri
         left -= len(some)
     trio[1].start()
     assert await drain(queue)
+
+
+async def test_nothing_is_lost_while_the_slot_of_each_shard_moves(cluster: Cluster) -> None:
+    async with open_cluster(cluster, 6) as queue:
+        await queue.ready()
+        for number in range(6):
+            await queue.set_limit(group_of(number, 6), concurrency=1)
+        enqueued, done, over = set[int](), list[int](), False
+        strict = {group_of(number, 6): list[int]() for number in range(6)}
+
+        async def produce(number: int) -> None:
+            for k in range(number, 100_000, 12):
+                if over:
+                    return
+                await queue.enqueue(k, group=group_of(number, 6) if number < 6 else None)
+                enqueued.add(k)
+
+        async def consume() -> None:
+            while True:
+                task_id, k = await queue.dequeue()
+                if task_id.group is not None:
+                    strict[task_id.group].append(k)
+                done.append(k)
+                assert await queue.release(task_id)
+
+        producers = [asyncio.ensure_future(produce(number)) for number in range(12)]
+        consumers = [asyncio.ensure_future(consume()) for _ in range(6)]
+        for shard in queue.shards:
+            slot = cluster.slot_of(shard.name)
+            await asyncio.to_thread(cluster.move_slot, slot, (cluster.owner_of(slot) + 1) % 3)
+        over = True
+        await asyncio.gather(*producers)
+        while (await queue.get_queue_stats()).tasks:
+            await asyncio.sleep(0.01)
+        for consumer in consumers:
+            consumer.cancel()
+        await asyncio.wait(consumers)
+        assert sorted(done) == sorted(enqueued)
+        assert all(numbers == sorted(numbers) and numbers for numbers in strict.values())
