@@ -142,8 +142,8 @@ class Dispatcher:
         fresh = [Stand(self, number, shards[number]) for number in range(len(self.stands), len(shards))]
         self.stands += fresh
         if fresh and self.waiters.waiting:
-            for stand in fresh:
-                stand.shelf.wake()
+            for each in fresh:
+                each.shelf.wake()
             self._ask()
 
     async def fetch(self, timeout: float | None, wanted: int) -> list[Delivery]:
