@@ -13,7 +13,7 @@ from support.sharding import group_of, numbers_of, open_one
 from support.tracing import Traced
 from torrelque import Torrelque
 from torrelque.flows import gather
-from torrelque.sharded import Sharded
+from torrelque.sharded import Sharded, sync
 from torrelque.tasks import Tasks, current
 from torrelque.telemetry import TorrelqueInstrumentor
 from torrelque.testing import Clock, NotIdleError, delivery, eager, run_until_idle, using
@@ -257,7 +257,7 @@ async def test_an_app_of_an_address_has_shards(server: RealServer) -> None:
     await app.aclose()
 
 
-async def test_spans_are_of_the_queue_and_not_of_its_shards(sharded: Sharded) -> None:
+async def test_spans_are_of_the_queue_and_not_of_its_shards(sharded: Sharded, server: RealServer) -> None:
     traced = Traced()
     instrumentor = TorrelqueInstrumentor()
     instrumentor.instrument(tracer_provider=traced.tracers, meter_provider=traced.meters)
@@ -267,9 +267,11 @@ async def test_spans_are_of_the_queue_and_not_of_its_shards(sharded: Sharded) ->
         await sharded.enqueue(1)
         await sharded.enqueue_many([1, 2, 3], group='g')
         await double.enqueue(1)
+        with server.sync_client() as client, sync.Sharded(client, queue='other', shards=3) as other:
+            other.enqueue(1)
     finally:
         instrumentor.uninstrument()
-    assert [span.name for span in traced.spans] == ['enqueue email'] * 3
+    assert [span.name for span in traced.spans] == [*['enqueue email'] * 3, 'enqueue other']
     counts = [dict(span.attributes or {}).get('messaging.batch.message_count') for span in traced.spans]
-    assert counts == [None, 3, None]
+    assert counts == [None, 3, None, None]
     await app.aclose()

@@ -8,7 +8,7 @@ from opentelemetry import context as contexts
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined, unused-ignore]
 
 from torrelque import Torrelque, TorrelqueError, TorrelqueQueue, sync
-from torrelque.sharded import Sharded
+from torrelque.sharded import Sharded, sync as sync_sharded
 from torrelque.tasks import Sending, share_context
 from torrelque.worker import share_middleware
 
@@ -36,8 +36,10 @@ class TorrelqueInstrumentor(BaseInstrumentor):  # type: ignore[misc, unused-igno
             share_context(telemetry),
             share_middleware(telemetry.middleware),
             *(_wrap(telemetry, kind, name) for kind in (Torrelque, Sharded) for name in ('enqueue', 'enqueue_many')),
-            _wrap_sync(telemetry, 'enqueue'),
-            _wrap_sync(telemetry, 'enqueue_many'),
+            *(
+                _wrap_sync(telemetry, kind, name)
+                for kind in (sync.Torrelque, sync_sharded.Sharded) for name in ('enqueue', 'enqueue_many')
+            ),
         )
 
     def _uninstrument(self, **kwargs: Any) -> None:
@@ -64,13 +66,14 @@ def _wrap(telemetry: Telemetry, kind: type[TorrelqueQueue], name: str) -> Callab
     return lambda: setattr(kind, name, verb)
 
 
-def _wrap_sync(telemetry: Telemetry, name: str) -> Callable[[], None]:
+def _wrap_sync(telemetry: Telemetry, kind: Any, name: str) -> Callable[[], None]:
     """The same for queues of synchronous code."""
-    kind: Any = sync.Torrelque
     verb, many = getattr(kind, name), name == 'enqueue_many'
 
     @functools.wraps(verb)
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if _is_sent(self):
+            return verb(self, *args, **kwargs)
         with telemetry.sending(self, many=many) as sending:
             told = verb(self, *args, **kwargs)
             sending.ids = told if many else [told]
@@ -80,7 +83,7 @@ def _wrap_sync(telemetry: Telemetry, name: str) -> Callable[[], None]:
     return lambda: setattr(kind, name, verb)
 
 
-def _is_sent(queue: TorrelqueQueue) -> bool:
+def _is_sent(queue: Any) -> bool:
     """Whether a layer above is just sending to a queue, or to one of which it is a shard."""
     sending = contexts.get_value(SENDING)
     if not isinstance(sending, Sending):
@@ -89,7 +92,7 @@ def _is_sent(queue: TorrelqueQueue) -> bool:
     if above.name == queue.name:
         return True
     try:
-        return queue in above.shards
+        return queue in getattr(above, 'shards', ())
     except TorrelqueError:
         # The shards are not known yet, so it is none of them.
         return False
