@@ -8,10 +8,12 @@ import pytest
 
 from support.acting import Commands
 from support.schemas import read_as
-from support.servers import RealServer
-from support.sharding import group_of, open_one
+from support.servers import MakeServer, RealServer
+from support.sharding import group_of, open_one, open_servers
 from torrelque import Torrelque
 from torrelque.cli.answers import ShardAnswer
+from torrelque.cli.failure import Failure
+from torrelque.cli.naming import refuse_shards
 from torrelque.operate import Operator, Overview
 
 pytestmark = pytest.mark.first_server
@@ -67,3 +69,20 @@ async def test_shards_are_found_as_the_queue_that_they_are_of(server: RealServer
         await plain.enqueue(1)
         said = await command('queues', '--scan', '--json')
         assert sorted(json.loads(line)['name'] for line in said.out.splitlines()) == ['email', 'plain:7']
+
+
+async def test_a_queue_on_several_servers_is_for_an_app(
+    server: RealServer, make_server: MakeServer, command: Commands
+) -> None:
+    async with open_servers([server, make_server()]) as queue:
+        await queue.enqueue(1)
+        said = await command('stats', '-q', 'email', code=None)
+        assert said.code and "queue 'email': the queue is on 2 servers, and was given one server" in said.err
+
+
+async def test_shards_are_not_served_as_a_queue_of_one_place(server: RealServer) -> None:
+    async with open_one(server, 3) as queue, server.client() as client, Torrelque(client, queue='email') as plain:
+        await refuse_shards([plain])
+        await queue.ready()
+        with pytest.raises(Failure, match="queue 'email' has shards: make a Worker"):
+            await refuse_shards([plain])

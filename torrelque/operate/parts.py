@@ -108,7 +108,7 @@ def read_cursor(after: str | None, count: int) -> tuple[int, str | None]:
         return 0, None
     number, colon, inner = after.partition(':')
     if not colon or not number.isdecimal() or not number.isascii() or len(number) > 6 or int(number) >= count:
-        raise TorrelqueValueError(f'no cursor: {after!r}')
+        raise TorrelqueValueError('the cursor is not of a queue with shards')
     return int(number), inner or None
 
 
