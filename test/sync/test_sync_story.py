@@ -21,7 +21,10 @@ from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.protocol import ids
 
-NO_SYNC = {'aclose', 'watch', 'wait', 'schedule_sweep', 'unschedule_sweep', 'sweep_interval', 'sibling'}
+NO_SYNC = {
+    'aclose', 'home', 'ready', 'schedule_sweep', 'shard_of', 'shards', 'sibling', 'sweep_interval', 'unschedule_sweep',
+    'wait', 'watch',
+}  # fmt: skip
 
 # A name, or a name with the number of the delivery whose id it is called with, arguments, options.
 STORY: tuple[tuple[str, Any, dict[str, Any]], ...] = (

@@ -23,8 +23,8 @@ TELEMETRY = (
     ),
     Mutant(
         'context-over-too-early', BEYOND, 'a coroutine function is run behind its context',
-        (client('tasks/incontext', 'return await self._call(delivery)',
-                'coroutine = self._call(delivery)\n        return await coroutine'),),
+        (client('tasks/incontext', 'delivery.task):\n            return await self._call(delivery)',
+                'delivery.task):\n            coroutine = self._call(delivery)\n        return await coroutine'),),
         (CONTEXT + 'test_a_function_is_run_in_the_context_of_whoever_has_enqueued_its_call',),
     ),
     Mutant(
