@@ -79,7 +79,7 @@ TELEMETRY = (
     ),
     Mutant(
         'telemetry-never-awake', BEYOND, 'a provider that was given is not looked at',
-        (client('telemetry/asleep', 'tracers is None and meters is None', 'True'),),
+        (client('telemetry/asleep', 'not named and tracers is None and meters is None', 'not named'),),
         (SPANS + 'test_two_telemetries_make_one_span_of_each',),
     ),
     Mutant(
