@@ -23,8 +23,8 @@ TELEMETRY = (
     ),
     Mutant(
         'context-over-too-early', BEYOND, 'a coroutine function is run behind its context',
-        (client('tasks/incontext', 'return await self._call(delivery)',
-                'coroutine = self._call(delivery)\n        return await coroutine'),),
+        (client('tasks/incontext', 'delivery.task):\n            return await self._call(delivery)',
+                'delivery.task):\n            coroutine = self._call(delivery)\n        return await coroutine'),),
         (CONTEXT + 'test_a_function_is_run_in_the_context_of_whoever_has_enqueued_its_call',),
     ),
     Mutant(
@@ -79,7 +79,7 @@ TELEMETRY = (
     ),
     Mutant(
         'telemetry-never-awake', BEYOND, 'a provider that was given is not looked at',
-        (client('telemetry/asleep', 'tracers is None and meters is None', 'True'),),
+        (client('telemetry/asleep', 'not named and tracers is None and meters is None', 'not named'),),
         (SPANS + 'test_two_telemetries_make_one_span_of_each',),
     ),
     Mutant(
