@@ -93,7 +93,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in {*left_out}]
 
 
-OTHERS = 5
+OTHERS = 8
 """Of long tests, one in so many is run on each kind of server but the first by `tox -e long`."""
 MANY = 6
 """Of so many long cases of a test, half are run by `tox -e long`, if the mark `share` does not say another number."""

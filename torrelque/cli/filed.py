@@ -161,10 +161,7 @@ def _health(config: 'Config', options: RunOptions) -> dict[str, Any]:
     """What ``[health]`` says, for the options of these names, where the command line says nothing."""
     said = config.sections.health
     has: dict[str, Any] = {'health': said.bind, 'health_file': said.file}
-    if ('health', 'stall') in config.given:
-        has['stall'] = said.stall
-    if ('health', 'metrics') in config.given:
-        has['metrics'] = said.metrics
+    has |= {name: getattr(said, name) for name in ('stall', 'metrics') if ('health', name) in config.given}
     return {name: value for name, value in has.items() if value is not None and getattr(options, name, value) is None}
 
 
