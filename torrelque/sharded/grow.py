@@ -172,15 +172,19 @@ class Growth(Operators):
         """
         limit = None if timeout is None else check_seconds(timeout, 'timeout')
         loop = asyncio.get_running_loop()
-        began = empty = loop.time()
+        began = loop.time()
         shape = await self._newest()
         if shape.more.get(generations.CLOSING) != count:
             if len(shape.tags) == count:
                 return
             shape = await self._write(generations.with_closing(shape, count))
         await self._drive(generations.spread(self.name, shape))
-        while loop.time() - empty < KNOWN:
+        empty = looked = loop.time()
+        # A look that begins after that time ends it, because whoever did not know of it may have been the last to
+        # enqueue: a process that stood still meanwhile has not looked.
+        while looked - empty < KNOWN:
             await asyncio.sleep(min(LOOK, KNOWN / 4))
+            looked = loop.time()
             stats = [await (await self._at(number)).get_queue_stats() for number in range(count, len(shape.tags))]
             if any(any(one) for one in stats):
                 empty = loop.time()
