@@ -89,6 +89,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         elif zlib.crc32(item.nodeid.encode()) % OTHERS:
             item.add_marker(pytest.mark.whole)
     for name, cases in alike.items():
+        if cases[0].path.parent.name in ABOVE and zlib.crc32(name.encode()) % 3 == 0:
+            for item in cases:
+                item.add_marker(pytest.mark.whole)
         leave_to_whole(name, cases)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -97,6 +100,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 OTHERS = 12
 """Of long tests, one in so many is run on each kind of server but the first by `tox -e long`."""
+ABOVE = {
+    'cli', 'contrib', 'cron', 'dashboard', 'example', 'monitor', 'operate', 'tasks', 'telemetry', 'testing', 'worker'
+}  # fmt: skip
+"""Folders of what lies above the core: of their long tests, `tox -e long` runs two thirds."""
 MANY = 6
 """Of so many long cases of a test, half are run by `tox -e long`, if the mark `share` does not say another number."""
 

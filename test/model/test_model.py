@@ -28,7 +28,7 @@ FULL = int(os.environ.get('TORRELQUE_STEPS', '0'))
 # By protocol: in length on the first kind of server, and less of what is the same on another one.
 STEPS = [(2, FULL), (3, FULL)] if FULL else [
     pytest.param(2, 1000, marks=pytest.mark.one_server),
-    pytest.param(2, 8000, marks=pytest.mark.long),
+    pytest.param(2, 4000, marks=pytest.mark.long),
     pytest.param(3, 8000, marks=pytest.mark.long),
 ]  # fmt: skip
 ELSEWHERE = FULL or 4000
