@@ -148,8 +148,7 @@ class Calls(Machine):
         timeout = 60 if stay and len(ready) >= sum(wanted[:-1]) + 1 else 0
 
         async def take(queue: Torrelque, most: int) -> Any:
-            # Where an object is still, whoever comes listens without a claim, and is served by its timer here; the bell
-            # would go on to be listened at, and be heard in any step that follows.  `proof.spec` has the still rule.
+            # A still object would listen instead, and hear the bell in any step that follows (`proof.spec` has that).
             queue._started().shelf.still = False
             return await queue.dequeue_many(most, timeout)
 
