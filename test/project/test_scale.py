@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmark.scale import goals
+from benchmark.scale import goals, life
 from benchmark.scale.scale import PARTS, about, faults_of, measure, missed_of, tables_of
 from benchmark.scale.work import SMALL, Figures
 from benchmark.tables import as_markdown, as_text
@@ -152,6 +155,28 @@ def test_whole_lives_over_some_primaries() -> None:
 
 @pytest.mark.whole
 @pytest.mark.long
+@pytest.mark.skipif(not shutil.which('valgrind'), reason='valgrind counts')
+def test_instructions_of_whole_lives() -> None:
+    figures = part('counted')
+    assert len(judged(figures)) == 2 * len(PLAN.sharding.primaries)
+    for each in figures['counts'].values():
+        assert {number: len(servers) for number, servers in each.items()} == {'0': 1, '1': 1, '2': 2}
+
+
+def test_growth_that_was_measured_goes_into_the_picture(tmp_path: Path) -> None:
+    file = tmp_path / 'throughput.json'
+    file.write_text(json.dumps({'measured': {'what': 'it', 'figures': {}}, 'simulated': {}}))
+    where = {'server': 'Valkey', 'python': '3', 'cores': 2, 'cpu': 'a kind', 'kernel': '6'}
+    figures = {'lives': 24_000, 'rounds': 9, 'growth': {'in bulk': {'1': 1, '2': 1.9}}}
+    life.show(figures, where, {}, file)
+    told = json.loads(file.read_text())
+    assert told['simulated'] == {}
+    assert (told['measured']['what'], told['measured']['figures']) == ('it', {'in bulk': {'1': 1, '2': 1.9}})
+    assert '24,000 tasks' in told['measured']['how'] and 'medians of 9 rounds' in told['measured']['how']
+
+
+@pytest.mark.whole
+@pytest.mark.long
 def test_tasks_that_trickle_in() -> None:
     figures = part('waiting')
     assert len(judged(figures)) == 4
@@ -200,8 +225,8 @@ def test_processes_of_a_worker() -> None:
 
 def test_each_part_is_tried_here() -> None:
     assert [*PARTS] == [
-        'million', 'processes', 'consumers', 'bulk', 'groups', 'large', 'payloads', 'cluster', 'growth', 'waiting',
-        'idle', 'killed', 'stopped', 'wakeups', 'run', 'simulation',
+        'million', 'processes', 'consumers', 'bulk', 'groups', 'large', 'payloads', 'cluster', 'growth', 'counted',
+        'waiting', 'idle', 'killed', 'stopped', 'wakeups', 'run', 'simulation',
     ]  # fmt: skip
 
 

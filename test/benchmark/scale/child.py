@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from benchmark.scale.primaries import connect
-from benchmark.scale.work import Tally, drain_by_loops, drain_in_bulk, small_task
+from benchmark.scale.work import Tally, drain_by_loops, drain_in_bulk, enqueue_by_loops, small_task
 from torrelque import Torrelque, TorrelqueTimeoutError
 from torrelque.sharded import Sharded
 
@@ -93,7 +93,7 @@ class Worker:
         """Enqueue so many tasks, and drain them: by so many loops, or in bulk; the processor time (s) of both."""
         tally, used = Tally(), time.process_time()
         if loops:
-            await self._enqueue_by_loops(count, loops)
+            await enqueue_by_loops(self._queue, count, loops)
         else:
             await self._queue.enqueue_many(small_task(n) for n in range(count))
         if loops:
@@ -101,15 +101,6 @@ class Worker:
         else:
             await drain_in_bulk(self._queue, tally, count)
         return {'count': tally.drained, 'process': time.process_time() - used}
-
-    async def _enqueue_by_loops(self, count: int, loops: int) -> None:
-        numbers = iter(range(count))
-
-        async def enqueue() -> None:
-            for n in numbers:
-                await self._queue.enqueue(small_task(n))
-
-        await asyncio.gather(*(enqueue() for _ in range(loops)))
 
     async def do_consume(self, loops: int, work: float = 0.0) -> dict[str, Any]:
         """Take tasks, which say when they were enqueued, until the next line comes: how long (s) each has waited.

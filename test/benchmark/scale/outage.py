@@ -12,6 +12,7 @@ import asyncio
 import collections
 import contextlib
 import logging
+import random
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -32,7 +33,7 @@ SHARDS = 6
 LOOPS = 60
 VICTIM = 1
 PAUSE = 0.1
-"""s between two calls of a producer."""
+"""s between two calls of a producer, on average."""
 WORK = 0.003
 LEASE = 5
 SOON = 0.3
@@ -110,7 +111,8 @@ class Load:
     async def _produce(self, group: str | None = None) -> None:
         number = 0
         while not self._ending:
-            await asyncio.sleep(PAUSE)
+            # By chance, because producers that went on together would all be caught together.
+            await asyncio.sleep(random.uniform(0, 2 * PAUSE))
             number += 1
             await self._enqueue('group' if group else 'plain', group, number)
 

@@ -110,6 +110,8 @@ async def connect(place: Place, **options: Any) -> AsyncIterator[Torrelque | Sha
             )
             clients.append(await stack.enter_async_context(client))
         if 'shards' in place:
-            yield await stack.enter_async_context(Sharded(clients, queue=place['queue'], shards=place['shards']))
+            # The client of a Cluster is alone, those of servers that know nothing of each other are a list.
+            of = clients if 'paths' in place else clients[0]
+            yield await stack.enter_async_context(Sharded(of, queue=place['queue'], shards=place['shards']))
         else:
             yield await stack.enter_async_context(Torrelque(clients[0], queue=place['queue']))

@@ -20,6 +20,7 @@ from benchmark import meter
 from benchmark.meter import machine
 from benchmark.scale import (
     bulk,
+    counted,
     goals,
     groups,
     idle,
@@ -56,6 +57,7 @@ PARTS = {
     'payloads': Part(payloads.measure, payloads.tables),
     'cluster': Part(parallel.measure_cluster, parallel.cluster_tables),
     'growth': Part(life.measure, life.tables),
+    'counted': Part(counted.measure, counted.tables),
     'waiting': Part(waiting.measure, waiting.tables),
     'idle': Part(idle.measure, idle.tables),
     'killed': Part(outage.kill, outage.tables),
@@ -133,6 +135,7 @@ def main() -> int:
     parser.add_argument('--rounds', type=int, help='instead of those of the form')
     parser.add_argument('--json', metavar='FILE', type=Path, help='all figures, the versions and the machine')
     parser.add_argument('--markdown', metavar='FILE', type=Path, help='the tables as Markdown')
+    parser.add_argument('--picture', metavar='FILE', type=Path, help='put growth into the figures of the picture')
     options = parser.parse_args()
     plan = SMALL if options.small else FULL
     if options.rounds:
@@ -143,6 +146,8 @@ def main() -> int:
         options.json.write_text(json.dumps(result, indent=1))
     if options.markdown:
         options.markdown.write_text('\n'.join([f'Measured on {about(result)}.', *as_markdown(tables_of(result)), '']))
+    if options.picture:
+        life.show(result['parts']['growth'], result['machine'], result['versions'], options.picture)
     print('\n'.join([about(result), *as_text(tables_of(result))]))
     progress('; '.join(f'{name} took {seconds:.0f} s' for name, seconds in result['took'].items()))
     # Of small counts nobody believes a figure.

@@ -43,6 +43,8 @@ class Sharding(NamedTuple):
     lives: int
     """Tasks of a round, for each queue."""
     primaries: tuple[int, ...]
+    counted: int
+    """Tasks of which the servers' instructions are counted."""
     trickle: float
     """For how long tasks trickle in, in each round."""
     crowd: int
@@ -107,6 +109,7 @@ FULL = Plan(
         rounds=9,
         lives=24_000,
         primaries=(1, 2, 3, 4),
+        counted=3000,
         trickle=12,
         crowd=4,
         waiting=(1, 12, 48, 192),
@@ -137,6 +140,7 @@ SMALL = Plan(
         rounds=1,
         lives=500,
         primaries=(1, 2),
+        counted=250,
         trickle=0.5,
         crowd=1,
         waiting=(12,),
@@ -247,6 +251,17 @@ async def timed(call: Awaitable[Any]) -> float:
 async def fill(queue: Torrelque | Sharded, tally: Tally, tasks: Any, **options: Any) -> None:
     """Enqueue in bulk."""
     tally.put(len(await queue.enqueue_many(tasks, **options)))
+
+
+async def enqueue_by_loops(queue: Torrelque | Sharded, count: int, loops: int = LOOPS) -> None:
+    """Enqueue one by one, so many at the same time."""
+    numbers = iter(range(count))
+
+    async def loop() -> None:
+        for number in numbers:
+            await queue.enqueue(small_task(number))
+
+    await asyncio.gather(*(loop() for _ in range(loops)))
 
 
 async def drain_in_bulk(
