@@ -144,7 +144,7 @@ def judged(figures: Figures) -> list[str]:
 @pytest.mark.long
 def test_whole_lives_over_some_primaries() -> None:
     figures = part('growth')
-    assert len(judged(figures)) == 2 * len(PLAN.sharding.primaries)
+    assert len(judged(figures)) == 4 * len(PLAN.sharding.primaries)
     assert {*figures['growth']} == {'in bulk', '100 loops'}
     for way, growth in figures['growth'].items():
         assert [*growth] == [str(number) for number in PLAN.sharding.primaries]

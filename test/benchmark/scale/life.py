@@ -69,30 +69,32 @@ def _live(primaries: Primaries, crew: Crew, count: int, loops: int, tally: Tally
         'all': sum(used.processor) / count * 1e6,
         'process': answer['process'] / count * 1e6,
         'scripts': used.scripts / count,
+        'commands': max(used.commands) / count,
     }
 
 
-def _ratios(each: dict[int, list[Figures]], number: int) -> list[float]:
+def _ratios(each: dict[int, list[Figures]], number: int, what: str) -> list[float]:
     """How much more one queue costs its server than the busiest of so many has to do, in each round."""
     both = zip(each[CORE], each[number], strict=True)
-    return [one['busiest'] / several['busiest'] for one, several in both]
+    return [one[what] / several[what] for one, several in both]
 
 
 def _figures(taken: Taken) -> list[goals.Figure]:
     figures = []
-    for way, each in taken.items():
-        for number in each:
-            if number != CORE:
-                name = f"one queue's server time a task, by the busiest of {number}: {way}"
-                goal = GOAL * number if number > 1 else None
-                figures.append(goals.of_rounds(name, _ratios(each, number), 'times', goal, least=True))
+    for what, name in (('busiest', 'server time'), ('commands', 'commands')):
+        for way, each in taken.items():
+            for number in each:
+                if number != CORE:
+                    title = f"one queue's {name} a task, by the busiest of {number}: {way}"
+                    goal = GOAL * number if number > 1 else None
+                    figures.append(goals.of_rounds(title, _ratios(each, number, what), 'times', goal, least=True))
     return figures
 
 
 def _growth(each: dict[int, list[Figures]]) -> dict[str, float]:
     """What the picture shows, in multiples of one queue without shards."""
-    several = {str(number): round(statistics.median(_ratios(each, number)), 2) for number in each if number > 1}
-    return {'1': 1, **several}
+    times = {number: statistics.median(_ratios(each, number, 'busiest')) for number in each if number > 1}
+    return {'1': 1, **{str(number): round(several, 2) for number, several in times.items()}}
 
 
 def _costs(lives: list[Figures]) -> Figures:
@@ -115,10 +117,11 @@ def tables(figures: Figures) -> list[Table]:
         for number, cost in each.items():
             name = f'{number} primaries' if number != str(CORE) else 'one queue, without shards'
             cells = [f'{cost[what]:.1f}' for what in ('all', 'busiest', 'least', 'process')]
-            rows.append([f'{way}, {name}', *cells, f'{cost["scripts"]:.3f}'])
+            rows.append([f'{way}, {name}', *cells, f'{cost["scripts"]:.3f}', f'{cost["commands"]:.2f}'])
     lives, rounds = figures['lives'], figures['rounds']
     title = f'{lives:,} tasks, enqueued and drained by one process, in calls of {MOST} or by {LOOPS} loops: µs a task'
+    head = ['', 'all servers', 'the busiest', 'the best round', 'the process', 'scripts', 'commands of the busiest']
     return [
         goals.table(f'Growth with primaries, a shard on each: medians of {rounds} rounds', figures['figures']),
-        Table(title, ['', 'all servers', 'the busiest', 'the best round', 'the process', 'scripts'], rows),
+        Table(title, head, rows),
     ]

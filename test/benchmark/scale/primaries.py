@@ -24,10 +24,12 @@ _CALLS = ('cmdstat_eval', 'cmdstat_evalsha', 'cmdstat_blpop')
 
 
 class Used(NamedTuple):
-    """What servers have done so far, all together, but for the processor time, which is of each."""
+    """What servers have done so far: all together, or each."""
 
     processor: tuple[float, ...]
-    """s."""
+    """s, of each."""
+    commands: tuple[int, ...]
+    """Of each, those in scripts as well."""
     scripts: int
     calls: int
     """Scripts, and blocks at a bell."""
@@ -35,7 +37,9 @@ class Used(NamedTuple):
     def since(self, before: Used) -> Used:
         """What they have done between two looks."""
         times = [now - then for now, then in zip(self.processor, before.processor, strict=True)]
-        return Used((*times,), self.scripts - before.scripts, self.calls - before.calls)
+        # The look itself was one.
+        commands = [now - then - 1 for now, then in zip(self.commands, before.commands, strict=True)]
+        return Used((*times,), (*commands,), self.scripts - before.scripts, self.calls - before.calls)
 
 
 class Primaries:
@@ -47,14 +51,15 @@ class Primaries:
 
     def used(self, count: int | None = None) -> Used:
         """What the first ones have done."""
-        times, scripts, calls = [], 0, 0
+        times, commands, scripts, calls = [], [], 0, 0
         for client in self.clients[:count]:
-            info: dict[str, Any] = client.info('cpu', 'commandstats')
+            info: dict[str, Any] = client.info('cpu', 'stats', 'commandstats')
             times.append(float(info['used_cpu_user']) + float(info['used_cpu_sys']))
+            commands.append(int(info['total_commands_processed']))
             ran = {name: info[name]['calls'] for name in _CALLS if name in info}
             calls += sum(ran.values())
             scripts += sum(ran.values()) - ran.get('cmdstat_blpop', 0)
-        return Used((*times,), scripts, calls)
+        return Used((*times,), (*commands,), scripts, calls)
 
     def one(self, queue: str) -> Place:
         """A queue without shards, on the first."""
