@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import random
 import zlib
 from collections import Counter
 
@@ -121,6 +122,26 @@ def test_tasks_stick_to_a_shard_by_count_and_each_comes_once_before_any_comes_ag
     assert all(len({*run}) == 1 for run in runs)
     for half in (runs[:6], runs[6:]):
         assert sorted(run[0] for run in half) == [*range(6)]
+
+
+def test_a_shard_that_was_slow_when_its_turn_came_has_it_later() -> None:
+    chooser, away = make(6)
+    for _ in range(20):
+        away.add(slow := random.randrange(6))
+        chosen = [chooser.choose(0.0, fresh=True) for _ in range(3)]
+        away.clear()
+        assert slow not in chosen
+        chosen += [chooser.choose(0.0, fresh=True) for _ in range(3)]
+        assert sorted(chosen) == [*range(6)]
+
+
+def test_one_that_is_away_for_longer_is_passed_over_each_time() -> None:
+    chooser, away = make(3)
+    away.add(1)
+    chosen = [chooser.choose(0.0, fresh=True) for _ in range(20)]
+    assert (chosen.count(0), chosen.count(2)) == (10, 10)
+    away.clear()
+    assert 1 in [chooser.choose(0.0, fresh=True) for _ in range(3)]
 
 
 def test_a_shard_is_kept_for_some_time_and_for_the_turn_of_the_loop() -> None:

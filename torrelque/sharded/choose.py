@@ -50,16 +50,21 @@ class Chooser:
         if not fresh and self._left > 0 and (self.held or now < self._until) and self.is_well(self._current, now):
             self._left -= 1
             return self._current
-        for _ in range(2 * self.count):
-            # By then, each has come at least once.
-            if not self._order:
-                self._order = random.sample(range(self.count), self.count)
-            self._current = self._order.pop()
-            if self.is_well(self._current, now):
-                break
+        place = self._next_well(now)
+        if place is None:
+            self._order = random.sample(range(self.count), self.count)
+            place = self._next_well(now)
         # Where none is well, it is any of them, and the call tells why.
+        self._current = self._order.pop(-1 if place is None else place)
         self._left, self._until = 0 if fresh else STICK - 1, now + TURN
         return self._current
+
+    def _next_well(self, now: float) -> int | None:
+        """The place in the order of the next shard that is well, if any is.
+
+        Those before it stay in the order: who was only slow for a moment has its turn later, or would get less.
+        """
+        return next((n for n in reversed(range(len(self._order))) if self.is_well(self._order[n], now)), None)
 
     def use(self, count: int, of: int) -> None:
         """Choose from so many shards from now on; of so many, calls may be on their way."""

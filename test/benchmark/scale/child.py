@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 import time
 from typing import Any
 
-import redis.asyncio
-
-from benchmark.scale.work import small_task
+from benchmark.scale.primaries import connect
+from benchmark.scale.work import Tally, drain_by_loops, drain_in_bulk, enqueue_by_loops, small_task
 from torrelque import Torrelque, TorrelqueTimeoutError
+from torrelque.sharded import Sharded
+
+NAME = 'benchmark-child'
+"""What the connections of children are called."""
 
 WARM = 2
 """Tasks for each loop before the clock runs."""
@@ -26,7 +30,7 @@ WARM = 2
 class Worker:
     """Does what the lines say, with one queue object."""
 
-    def __init__(self, queue: Torrelque, orders: asyncio.StreamReader) -> None:
+    def __init__(self, queue: Torrelque | Sharded, orders: asyncio.StreamReader) -> None:
         self._queue = queue
         self._orders = orders
         self._count = 0
@@ -85,6 +89,59 @@ class Worker:
             await watching
         return {'count': self._count, 'began': began, 'ended': ended}
 
+    async def do_life(self, count: int, loops: int = 0) -> dict[str, Any]:
+        """Enqueue so many tasks, and drain them: by so many loops, or in bulk; the processor time (s) of both."""
+        tally, used = Tally(), time.process_time()
+        if loops:
+            await enqueue_by_loops(self._queue, count, loops)
+        else:
+            await self._queue.enqueue_many(small_task(n) for n in range(count))
+        if loops:
+            await drain_by_loops(self._queue, tally, count, loops)
+        else:
+            await drain_in_bulk(self._queue, tally, count)
+        return {'count': tally.drained, 'process': time.process_time() - used}
+
+    async def do_consume(self, loops: int, work: float = 0.0) -> dict[str, Any]:
+        """Take tasks, which say when they were enqueued, until the next line comes: how long (s) each has waited.
+
+        Each is worked on for some time, ``work`` (s) at the most.
+        """
+        waited: list[float] = []
+
+        async def loop() -> None:
+            while True:
+                task_id, since = await self._queue.dequeue()
+                waited.append(time.monotonic() - since)
+                await asyncio.sleep(random.random() * work)
+                await self._queue.release(task_id)
+
+        used, began = time.process_time(), time.monotonic()
+        working = [asyncio.ensure_future(loop()) for _ in range(loops)]
+        await self._orders.readline()
+        share = (time.process_time() - used) / (time.monotonic() - began)
+        for one in working:
+            if one.done():
+                one.result()  # a loop ends by an error only
+            one.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
+        return {'waited': waited, 'share': share}
+
+    async def do_tell(self, loops: int) -> dict[str, Any]:
+        """Take tasks for ever, and tell of each: its attempt, and how long (s) it has waited."""
+
+        async def loop() -> None:
+            while True:
+                task_id, (number, since) = await self._queue.dequeue()
+                print(json.dumps([number, task_id.attempt, time.monotonic() - since]), flush=True)
+                await asyncio.sleep(random.random() * 0.01)
+                await self._queue.release(task_id)
+
+        await self._queue.ready()
+        print('there', flush=True)
+        await asyncio.gather(*(loop() for _ in range(loops)))
+        raise AssertionError('loops end by an error only')
+
     async def _loop(self) -> None:
         while True:
             task_id, _ = await self._queue.dequeue()
@@ -100,17 +157,11 @@ class Worker:
         self._ended = time.monotonic()
 
 
-def _connect(where: dict[str, Any]) -> Any:
-    if 'port' in where:
-        return redis.asyncio.RedisCluster(host='127.0.0.1', port=where['port'])
-    return redis.asyncio.Redis(unix_socket_path=where['path'])
-
-
 async def main() -> None:
     where = json.loads(sys.argv[1])
     orders = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
-    async with _connect(where) as client, Torrelque(client, queue=where['queue']) as queue:
+    async with connect(where, client_name=NAME) as queue:
         await Worker(queue, orders).serve()
 
 

@@ -55,7 +55,7 @@ class Crew:
     def drain(self, number: int, left: Left, look: Callable[[], None] | None = None, **order: Any) -> float:
         """So many of them drain until nothing is left; tasks a second, of all together.  ``look`` is called meanwhile,
         and once more when they wait."""
-        self._tell(number, {'do': 'drain', **order})
+        self.tell(number, do='drain', **order)
         until = time.monotonic() + PATIENCE
         while not left.empty():
             if time.monotonic() > until:
@@ -68,15 +68,15 @@ class Crew:
         if look:
             time.sleep(SETTLED)
             look()
-        self._tell(number, {})
-        answers = self._answers(number)
+        self.tell(number)
+        answers = self.answers(number)
         done: int = sum(answer['count'] for answer in answers)
         self._tally.take(done)
         return done / _seconds(answers)
 
     def ask(self, number: int, **order: Any) -> list[dict[str, Any]]:
-        self._tell(number, order)
-        return self._answers(number)
+        self.tell(number, **order)
+        return self.answers(number)
 
     def close(self) -> None:
         """They end with their input."""
@@ -89,13 +89,15 @@ class Crew:
                 except subprocess.TimeoutExpired:
                     child.kill()
 
-    def _tell(self, number: int, order: dict[str, Any]) -> None:
+    def tell(self, number: int, **order: Any) -> None:
+        """Have the first ones do something; without an order, end what they do."""
         for child in self._children[:number]:
             assert child.stdin is not None
             child.stdin.write(json.dumps(order).encode() + b'\n')
             child.stdin.flush()
 
-    def _answers(self, number: int) -> list[dict[str, Any]]:
+    def answers(self, number: int) -> list[dict[str, Any]]:
+        """What they answer to what they were told last."""
         answers = []
         for child in self._children[:number]:
             assert child.stdout is not None

@@ -1,9 +1,9 @@
-"""The scale benchmark: a million tasks, many processes, coroutines, groups and primaries, and large payloads.
+"""The scale benchmark: a million tasks, many processes, coroutines, groups, primaries and shards, and large payloads.
 
     python -m benchmark.scale [--only NAMES] [--small] [--json FILE] [--markdown FILE]
 
 On servers of its own.  What is compared takes turns, round by round; figures are medians, and ratios medians of the
-ratios of each round.  The exit status is 1 when a task was lost or a queue has left a key behind.
+ratios of each round.  The exit status is 1 when a task was lost, a queue has left a key behind, or a goal was missed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,22 @@ from typing import NamedTuple
 
 from benchmark import meter
 from benchmark.meter import machine
-from benchmark.scale import bulk, groups, million, parallel, payloads, simulated
+from benchmark.scale import (
+    bulk,
+    counted,
+    goals,
+    groups,
+    idle,
+    life,
+    million,
+    outage,
+    parallel,
+    payloads,
+    running,
+    simulated,
+    waiting,
+    wakeups,
+)
 from benchmark.scale.work import FULL, SMALL, Figures, Plan, Tally, start_server
 from benchmark.simulation import simulation
 from benchmark.speed.run import progress
@@ -41,6 +56,14 @@ PARTS = {
     'large': Part(groups.measure_large, groups.large_tables),
     'payloads': Part(payloads.measure, payloads.tables),
     'cluster': Part(parallel.measure_cluster, parallel.cluster_tables),
+    'growth': Part(life.measure, life.tables),
+    'counted': Part(counted.measure, counted.tables),
+    'waiting': Part(waiting.measure, waiting.tables),
+    'idle': Part(idle.measure, idle.tables),
+    'killed': Part(outage.kill, outage.tables),
+    'stopped': Part(outage.stop, outage.tables),
+    'wakeups': Part(wakeups.measure, wakeups.tables),
+    'run': Part(running.measure, running.tables),
     'simulation': Part(simulated.measure, simulated.tables),
 }
 
@@ -87,6 +110,15 @@ def faults_of(result: Figures) -> list[str]:
     return faults
 
 
+def missed_of(result: Figures) -> list[str]:
+    """Goals that were not reached."""
+    return [
+        f'{name}: {words}'
+        for name, figures in result['parts'].items()
+        for words in goals.missed(figures.get('figures', []))
+    ]
+
+
 def selected(names: str | None) -> list[str]:
     if not names:
         return [*PARTS]
@@ -103,17 +135,22 @@ def main() -> int:
     parser.add_argument('--rounds', type=int, help='instead of those of the form')
     parser.add_argument('--json', metavar='FILE', type=Path, help='all figures, the versions and the machine')
     parser.add_argument('--markdown', metavar='FILE', type=Path, help='the tables as Markdown')
+    parser.add_argument('--picture', metavar='FILE', type=Path, help='put growth into the figures of the picture')
     options = parser.parse_args()
     plan = SMALL if options.small else FULL
     if options.rounds:
-        plan = plan._replace(rounds=options.rounds)
+        sharding = plan.sharding._replace(rounds=options.rounds)
+        plan = plan._replace(rounds=options.rounds, sharding=sharding)
     result = measure(plan, selected(options.only))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1))
     if options.markdown:
         options.markdown.write_text('\n'.join([f'Measured on {about(result)}.', *as_markdown(tables_of(result)), '']))
+    if options.picture:
+        life.show(result['parts']['growth'], result['machine'], result['versions'], options.picture)
     print('\n'.join([about(result), *as_text(tables_of(result))]))
     progress('; '.join(f'{name} took {seconds:.0f} s' for name, seconds in result['took'].items()))
-    for fault in faults_of(result):
-        print(fault)
-    return 1 if faults_of(result) else 0
+    # Of small counts nobody believes a figure.
+    wrong = faults_of(result) + ([] if options.small else missed_of(result))
+    print('\n'.join(wrong or ['Nothing was lost, and the goals were reached.']))
+    return 1 if wrong else 0

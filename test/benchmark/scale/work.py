@@ -13,6 +13,7 @@ import redis
 from benchmark.tables import Row
 from support.servers import RealServer
 from torrelque import Torrelque
+from torrelque.sharded import Sharded
 
 Figures = dict[str, Any]
 
@@ -35,6 +36,39 @@ SCRIPTS = ['scripts', 'longest ms', 'over 10 ms', 'stall ms']
 _BRIEF = frozenset({b'HINCRBY', b'DEL', b'EXISTS', b'ZSCORE', b'ZCARD', b'TIME'})
 
 
+class Sharding(NamedTuple):
+    """How much is measured of queues with shards; times are seconds."""
+
+    rounds: int
+    lives: int
+    """Tasks of a round, for each queue."""
+    primaries: tuple[int, ...]
+    counted: int
+    """Tasks of which the servers' instructions are counted."""
+    trickle: float
+    """For how long tasks trickle in, in each round."""
+    crowd: int
+    """Processes that wait for them, at the most."""
+    waiting: tuple[int, ...]
+    """Shards of a process that waits in vain, ..."""
+    idle: float
+    """... and for how long it is looked at."""
+    away: float
+    """For how long a server is dead; one that is stopped is for half of it."""
+    steady: float
+    """For how long everything goes on before that, and after."""
+    producers: int
+    """Of each kind, plain ones and those of strict groups."""
+    killed: tuple[int, ...]
+    """Shards of queues whose consumers are killed, 0 of one without; ..."""
+    kills: float
+    """... and for how long."""
+    processes: tuple[int, ...]
+    """Of a worker."""
+    work: int
+    """Tasks for such a worker."""
+
+
 class Plan(NamedTuple):
     """How much is measured."""
 
@@ -55,6 +89,7 @@ class Plan(NamedTuple):
     primaries: tuple[int, ...]
     simulated: tuple[int, ...]
     """Shards, in the simulation."""
+    sharding: Sharding
 
 
 FULL = Plan(
@@ -70,6 +105,23 @@ FULL = Plan(
     payloads=((1000, 20_000), (100_000, 2000), (10_000_000, 20)),
     primaries=(1, 2, 3),
     simulated=(1, 2, 4, 8, 16, 32, 64, 128),
+    sharding=Sharding(
+        rounds=9,
+        lives=12_000,
+        primaries=(1, 2, 3, 4),
+        counted=3000,
+        trickle=12,
+        crowd=4,
+        waiting=(1, 12, 48, 192),
+        idle=10,
+        away=4,
+        steady=3,
+        producers=40,
+        killed=(0, 12, 48),
+        kills=50,
+        processes=(1, 2, 3),
+        work=30_000,
+    ),
 )
 SMALL = Plan(
     rounds=1,
@@ -84,6 +136,23 @@ SMALL = Plan(
     payloads=((1000, 100), (100_000, 20), (10_000_000, 2)),
     primaries=(1, 2, 3),
     simulated=(1, 2),
+    sharding=Sharding(
+        rounds=1,
+        lives=500,
+        primaries=(1, 2),
+        counted=250,
+        trickle=0.5,
+        crowd=1,
+        waiting=(12,),
+        idle=0.5,
+        away=0.6,
+        steady=0.5,
+        producers=5,
+        killed=(12,),
+        kills=1,
+        processes=(1, 2),
+        work=300,
+    ),
 )
 
 
@@ -179,13 +248,24 @@ async def timed(call: Awaitable[Any]) -> float:
     return time.perf_counter() - began
 
 
-async def fill(queue: Torrelque, tally: Tally, tasks: Any, **options: Any) -> None:
+async def fill(queue: Torrelque | Sharded, tally: Tally, tasks: Any, **options: Any) -> None:
     """Enqueue in bulk."""
     tally.put(len(await queue.enqueue_many(tasks, **options)))
 
 
+async def enqueue_by_loops(queue: Torrelque | Sharded, count: int, loops: int = LOOPS) -> None:
+    """Enqueue one by one, so many at the same time."""
+    numbers = iter(range(count))
+
+    async def loop() -> None:
+        for number in numbers:
+            await queue.enqueue(small_task(number))
+
+    await asyncio.gather(*(loop() for _ in range(loops)))
+
+
 async def drain_in_bulk(
-    queue: Torrelque, tally: Tally, count: int, most: int = MOST, note: Callable[[int], None] | None = None
+    queue: Torrelque | Sharded, tally: Tally, count: int, most: int = MOST, note: Callable[[int], None] | None = None
 ) -> None:
     """Take and release so many tasks by one loop; ``note`` is told after each call how many are done."""
     done = 0
@@ -197,7 +277,7 @@ async def drain_in_bulk(
             note(done)
 
 
-async def drain_by_loops(queue: Torrelque, tally: Tally, count: int, loops: int = LOOPS) -> None:
+async def drain_by_loops(queue: Torrelque | Sharded, tally: Tally, count: int, loops: int = LOOPS) -> None:
     """Take and release so many tasks one by one, by plain loops."""
     left = count
 
