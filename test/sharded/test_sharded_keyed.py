@@ -12,7 +12,8 @@ import pytest
 
 import torrelque
 from support.servers import RealServer
-from support.sharding import NAME, open_one
+from support.sharding import NAME, open_cluster, open_one
+from support.topology import Cluster
 from torrelque.sharded import Sharded, grow, inside, moving, placing, shards, sync as sharded_sync
 from torrelque.sharded.inside import growing
 from torrelque.sharded.shards import keyed_by
@@ -337,6 +338,7 @@ async def test_one_that_stood_still_changes_nothing(server: RealServer) -> None:
         await inside.run(old, lambda calls: growing.fence(calls, 2, 1))
         await queue._take_steps(moving.carry(0, queue._shape))
         assert {key: await new.command('TYPE', key) for key in new.keys.values()} == before
+        assert await old.command('HMGET', old.keys['growth'], 'keyed', 'number') == [b'4', b'0']
         assert (await queue.get_group_stats(group)).limit == 5
         assert (await queue.get_queue_stats()).tasks == 0
         await queue.enqueue('goes on', group=group)
@@ -392,6 +394,28 @@ async def test_a_task_of_a_flow_of_another_queue_is_not_taken_in_where_its_group
         [_, ended] = sorted([it async for it in home.get_outcomes(flow)], key=lambda it: it.id)
         assert 'its group is in another shard by now' in str(ended.error)
         assert (await queue.get_queue_stats()).tasks == 0
+
+
+@pytest.mark.long
+async def test_groups_move_in_a_cluster(cluster: Cluster) -> None:
+    async with open_cluster(cluster, 3) as queue, open_cluster(cluster, 3) as late:
+        await late.ready()
+        late._timer.cancel()  # type: ignore[union-attr]
+        for k in range(120):
+            await queue.enqueue(k, group=f'g{k % 12}', delay=1000 if k % 60 < 12 else None)
+        await queue.enqueue('mine', task_id='mine')
+        task = asyncio.ensure_future(queue.grow(6, keyed=True))
+        await until(lambda: task.done() or queue._shape.keyed == 6)
+        for k in range(120, 180):
+            await late.enqueue(k, group=f'g{k % 12}')
+        found = await drain(late, 157)
+        await asyncio.wait_for(task, 20)
+        for number in range(12):
+            own = [k for k in found if isinstance(k, int) and k % 12 == number]
+            assert own == sorted(own)
+        places = {queue.shards.index(queue.shard_of(group=f'g{number}')) for number in range(12)}
+        assert {*places} & {3, 4, 5}
+        assert (await queue.get_queue_stats()).delayed == 24
 
 
 async def test_a_transaction_by_an_old_map_is_refused(server: RealServer) -> None:

@@ -1,6 +1,6 @@
 -- Refuse to set something of a group that is in another shard by now, or whose limits have not come to this one yet: the
 -- error, or nil.
---@ Uses share (home_of, divided, strayed)
+--@ Uses share (home_of, home_of_group, divided, strayed)
 local function refuse(group)
   if strayed(group) then
     return redis.error_reply('STALE the group is in another shard by now')

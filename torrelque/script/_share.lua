@@ -1,15 +1,12 @@
--- Share: of which groups this queue has the tasks, where it is a shard of one that has come to have more shards.
+-- Share: of which groups and ids this queue has the tasks, where it is a shard of one that has come to have more shards.
 --
 -- `growth` has, once the queue is fenced: `keyed`, among how many shards groups and ids are divided, and `number`, which
--- of them this one is; and of a shard that groups come to: `shut` from when it hands none of them out, `given` when it
--- has their limits, `opened` when it hands them out.
+-- of them this one is; and of a shard that groups come to: `shut`, which is 1 as long as it hands none of them out and 2
+-- after that, and `given` when it has their limits.
 --@ Keys growth
 
--- The shard that a group or an id is of, among so many: its CRC32 decides.
+-- The shard that an id is of, among so many: its CRC32 decides.
 local function home_of(word, count)
-  if string.sub(word, 1, 9) == 'schedule:' then
-    return 0
-  end
   local crc = -1
   for k = 1, #word do
     crc = bit.bxor(crc, string.byte(word, k))
@@ -20,11 +17,16 @@ local function home_of(word, count)
   return bit.bnot(crc) % 2 ^ 32 % count
 end
 
+-- The shard that a group is of; those that schedules have of their own are in the first.
+local function home_of_group(name, count)
+  return string.sub(name, 1, 9) == 'schedule:' and 0 or home_of(name, count)
+end
+
 -- The fields `keyed` and `number`, once they were read.
 local divided = nil
 
--- Whether a group, or an id, is of another shard by now.
-local function strayed(word)
+-- Whether a group is of another shard by now.
+local function strayed(name)
   divided = divided or redis.call('HMGET', growth, 'keyed', 'number')
-  return divided[1] and home_of(word, tonumber(divided[1])) ~= tonumber(divided[2])
+  return divided[1] and home_of_group(name, tonumber(divided[1])) ~= tonumber(divided[2])
 end

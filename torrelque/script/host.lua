@@ -53,7 +53,7 @@ for i = 3, #ARGV, 8 do
     local size, group = max_tasks and redis.call('HLEN', tasks) - redis.call('ZCARD', dead), cjson.decode(ARGV[i + 7]).group
     local gone = false
     if group and queue then
-      --@ Uses share (home_of, divided, strayed)
+      --@ Uses share (home_of, home_of_group, divided, strayed)
       -- That of this queue was asked before its groups were opened elsewhere; see `left`.
       gone = string.match(home, '^(.*):[%d.]+}$') ~= queue and strayed(group)
     end

@@ -4,34 +4,36 @@
 --        what is 'kept' of these; where to go on there ('0' at first)
 -- Reply  'ok', where to go on ('0' is nowhere), then names of groups, or ids
 --@ Keys groups, tasks, waiting, away
---@ Uses share (home_of, divided, strayed)
-local place, keyed = ARGV[2], tonumber(redis.call('HGET', growth, 'keyed'))
-local reply = {'ok', '0'}
+--@ Uses share (home_of, home_of_group, divided, strayed)
+local place, reply = ARGV[2], {'ok', '0'}
+local known = redis.call('HMGET', growth, 'keyed', 'number')
+local keyed, number = tonumber(known[1]), tonumber(known[2])
 if not keyed then
   return reply
 end
 
 -- The group of a task of a flow, where that is not of the shard in which it will be worked on.
 local function astray(id)
-  local known = redis.pcall('HMGET', state .. id, 'group', 'queue')
-  local group, queue = known[1], known[2]
-  if known.err or not group then
+  local its = redis.pcall('HMGET', state .. id, 'group', 'queue')
+  local group, queue = its[1], its[2]
+  if its.err or not group then
     return nil
   elseif not queue then
     return strayed(group) and group
   end
-  local number = string.match(queue, ':(%d+)[%d.]*}$')
+  local there = string.match(queue, ':(%d+)[%d.]*}$')
   local mine, theirs = string.match(base, '^(.*):[%d.]+}:$'), string.match(queue, '^(.*):[%d.]+}$')
-  return number and mine == theirs and home_of(group, keyed) ~= tonumber(number) and group
+  return there and mine == theirs and home_of_group(group, keyed) ~= tonumber(there) and group
 end
 
 -- Whether an id is a caller's own, without a group, and of another shard.
 local function is_own(id)
-  if not strayed(id) or string.find(id, '^' .. string.rep('%x', 28) .. '%.%d%d%d') then
+  local named, rest = string.match(id, '^' .. string.rep('[0-9a-f]', 28) .. '%.(%d%d%d)(.?)')
+  if home_of(id, keyed) == number or named and tonumber(named) < keyed and (rest == '' or rest == '.') then
     return false
   end
-  local known = redis.pcall('HMGET', state .. id, 'status', 'mark', 'group')
-  return not known.err and known[1] and known[1] ~= CANCELLED and known[2] and not known[3]
+  local its = redis.pcall('HMGET', state .. id, 'status', 'mark', 'group')
+  return not its.err and its[1] and its[1] ~= CANCELLED and its[2] and not its[3]
 end
 
 local page, step = nil, 2

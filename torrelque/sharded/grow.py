@@ -94,7 +94,7 @@ class Growth(Operators):
         """Put the tasks on the stage of a shard where they belong, which the newest map says."""
         if not await inside.run(await self._at(number), inside.growing.read_stage):
             return
-        await self._look()
+        await self._learn()
         await self._take_steps(moving.carry(number, self._shape))
 
     async def _look(self) -> bool:

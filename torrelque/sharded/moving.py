@@ -158,11 +158,11 @@ def _group_in(text: bytes) -> str:
 
 def _open_all(shape: Shape, old: int, look: float, limit: float | None) -> Steps[None]:
     """Open the new shards, each when nothing is left of its groups where they were."""
+    yield from _check_schedules(shape.keyed)
     shut = {*range(old)}
     passed = 0.0
     while True:
         left = yield from _left_of_flows(shape)
-        yield from _check_schedules(shape.keyed)
         for number in [] if left else sorted(shut):
             # Those of flows come here from where they wait; what is looked at last is where they come to.
             some = yield At(number, _left(growing.GROUPS))

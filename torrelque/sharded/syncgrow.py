@@ -69,7 +69,7 @@ class Following(Placing):
         """Put the tasks on the stage of a shard where they belong, which the newest map says."""
         if not inside.run_sync(self._at(number), inside.growing.read_stage):
             return
-        self._look()
+        self._learn()
         self._take_steps(moving.carry(number, self._shape))
 
     # Operators
