@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import random
 import time
 from collections.abc import Callable
 from typing import Any
@@ -47,6 +49,14 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.005)
 
 
+async def deafen(queue: Sharded) -> None:
+    """Have it go by the map that it knows, until a shard refuses that."""
+    await queue.ready()
+    assert queue._timer is not None
+    queue._timer.cancel()
+    queue._known_until = float('inf')
+
+
 @contextlib.asynccontextmanager
 async def moves(queue: Sharded) -> Any:
     """Groups are moving; at the end, all have."""
@@ -74,8 +84,7 @@ async def drain(queue: Sharded, count: int) -> list[object]:
 async def test_a_group_that_has_moved_goes_on_in_its_order(server: RealServer) -> None:
     group, other = goes(), stays()
     async with open_one(server, 2) as queue, open_one(server, 2) as late:
-        await late.ready()
-        late._timer.cancel()  # type: ignore[union-attr]
+        await deafen(late)
         for k in range(3):
             await queue.enqueue(k, group=group)
         async with moves(queue) as task:
@@ -86,6 +95,8 @@ async def test_a_group_that_has_moved_goes_on_in_its_order(server: RealServer) -
             assert late._shape.keyed == 4
             assert late.shards.index(late.shard_of(group=group)) == 2
             # What is in the new shard waits for what was in the old one; other groups wait for nobody.
+            with pytest.raises(torrelque.TimeoutError, match='still have tasks'):
+                await late.grow(4, keyed=True, timeout=0)
             assert await late.shards[2].command('ZCARD', f'{late.shards[2].keys["group"]}:{group}') == 3
             await late.enqueue('other', group=other)
             with pytest.raises(torrelque.TimeoutError):
@@ -102,8 +113,7 @@ async def test_a_group_that_has_moved_goes_on_in_its_order(server: RealServer) -
 async def test_limits_and_pauses_move_and_are_set_where_the_group_is(server: RealServer) -> None:
     limited, paused, probed = goes('limited'), goes('paused'), goes('probed')
     async with open_one(server, 2) as queue, open_one(server, 2) as late:
-        await late.ready()
-        late._timer.cancel()  # type: ignore[union-attr]
+        await deafen(late)
         await queue.set_limit(limited, concurrency=3, rate=(5, 60))
         await queue.pause(paused)
         await queue.pause(probed, probe=100)
@@ -173,8 +183,7 @@ async def test_first_delays_move_at_once_and_go_before_what_came_later(server: R
 async def test_a_dead_task_is_redriven_where_its_group_is(server: RealServer) -> None:
     group = goes()
     async with open_one(server, 2) as queue, open_one(server, 2) as late:
-        await late.ready()
-        late._timer.cancel()  # type: ignore[union-attr]
+        await deafen(late)
         for k in range(3):
             await queue.enqueue(k, group=group, max_attempts=2)
         ids = []
@@ -216,8 +225,7 @@ async def test_an_id_is_taken_once_while_it_moves(server: RealServer) -> None:
     mine, done, free, new = goes('mine'), goes('done'), goes('free'), goes('new')
     async with open_one(server, 2) as queue, open_one(server, 2) as late, open_one(server, 2) as other:
         for one in (late, other):
-            await one.ready()
-            one._timer.cancel()  # type: ignore[union-attr]
+            await deafen(one)
         await queue.enqueue('mine', task_id=mine)
         await queue.enqueue('free', task_id=free)
         assert await queue.cancel(free)
@@ -254,8 +262,7 @@ async def test_an_id_is_taken_once_while_it_moves(server: RealServer) -> None:
 async def test_tasks_of_flows_are_waited_for(server: RealServer) -> None:
     group = goes()
     async with open_one(server, 2) as queue, open_one(server, 2) as late:
-        await late.ready()
-        late._timer.cancel()  # type: ignore[union-attr]
+        await deafen(late)
         node = torrelque.Node
         await queue.enqueue_flow([node('a', 'a'), node('b', 'b', after={'a': 'then'}, group=group)])
         async with moves(queue) as task:
@@ -269,8 +276,7 @@ async def test_tasks_of_flows_are_waited_for(server: RealServer) -> None:
 
 async def test_what_cannot_move_is_refused_before_anything_is_written(server: RealServer) -> None:
     async with open_one(server, 2) as queue, open_one(server, 2) as late:
-        await late.ready()
-        late._timer.cancel()  # type: ignore[union-attr]
+        await deafen(late)
         await queue.set_schedule('nightly', 1, every=1000, group=goes())
         await queue.set_schedule('own', 1, every=1000, overlap='queue')
         with pytest.raises(torrelque.ValueError, match='nightly'):
@@ -292,8 +298,7 @@ async def test_what_cannot_move_is_refused_before_anything_is_written(server: Re
 async def test_many_are_enqueued_in_their_order_while_groups_move(server: RealServer) -> None:
     groups = [goes(f'g{k}') for k in range(3)] + [stays()]
     async with open_one(server, 2) as queue, open_one(server, 2) as late:
-        await late.ready()
-        late._timer.cancel()  # type: ignore[union-attr]
+        await deafen(late)
         await queue.enqueue(-1, group=groups[0])
 
         async def come() -> Any:
@@ -364,8 +369,7 @@ async def test_a_call_that_is_sent_again_finds_its_task_before_the_fence(server:
 async def test_an_id_is_taken_once_where_the_map_was_written_and_nothing_else(server: RealServer) -> None:
     mine = goes('mine')
     async with open_one(server, 2) as queue, open_one(server, 2) as late:
-        await late.ready()
-        late._timer.cancel()  # type: ignore[union-attr]
+        await deafen(late)
         with pytest.raises(DeathError):
             steps = moving.grow(NAME, 4, 0.03, True, 0.01, None)
             await queue._take_steps(mortal(steps, lambda it: isinstance(it, moving.Write) and it.shape.keyed == 4))
@@ -399,8 +403,7 @@ async def test_a_task_of_a_flow_of_another_queue_is_not_taken_in_where_its_group
 @pytest.mark.long
 async def test_groups_move_in_a_cluster(cluster: Cluster) -> None:
     async with open_cluster(cluster, 3) as queue, open_cluster(cluster, 3) as late:
-        await late.ready()
-        late._timer.cancel()  # type: ignore[union-attr]
+        await deafen(late)
         for k in range(120):
             await queue.enqueue(k, group=f'g{k % 12}', delay=1000 if k % 60 < 12 else None)
         await queue.enqueue('mine', task_id='mine')
@@ -421,8 +424,7 @@ async def test_groups_move_in_a_cluster(cluster: Cluster) -> None:
 async def test_a_transaction_by_an_old_map_is_refused(server: RealServer) -> None:
     group = goes()
     async with open_one(server, 2) as queue, open_one(server, 2) as late:
-        await late.ready()
-        late._timer.cancel()  # type: ignore[union-attr]
+        await deafen(late)
         await queue.grow(4, keyed=True)
         async with late.client.pipeline(transaction=True) as pipeline:
             await late.enqueue(1, group=group, pipeline=pipeline)
@@ -552,3 +554,124 @@ async def test_whoever_moves_groups_may_die_behind_each_step(server: RealServer)
         assert found == {group: [*range(sent[group])] for group in groups}
         assert (await queue.get_task_state(delayed)).status is torrelque.TaskStatus.DELAYED
         assert [(await shard.get_queue_stats()).tasks for shard in queue.shards] == [0, 0, 1, 0]
+
+
+class Storm:
+    """Tasks that come and go while groups move, and what became of them."""
+
+    def __init__(self, queues: list[Sharded]) -> None:
+        self.queues = queues
+        self.over = asyncio.Event()
+        self.sent = {goes(f's{k}') if k % 2 else stays(f's{k}'): 0 for k in range(6)}
+        self.found: dict[str, list[int]] = {group: [] for group in self.sent}
+        self.others: dict[str, int] = {}
+        """How often each task without a promised order was finished."""
+        self.expected: set[str] = set()
+        self.taken: dict[str, int] = {}
+        """How often each id was taken."""
+
+    async def produce(self, queue: Sharded, group: str) -> None:
+        while not self.over.is_set():
+            if self.sent[group] % 5 == 4:
+                ids = await queue.enqueue_many([('in order', self.sent[group] + k) for k in range(3)], group=group)
+                assert len(ids) == 3
+                self.sent[group] += 3
+            else:
+                await queue.enqueue(('in order', self.sent[group]), group=group)
+                self.sent[group] += 1
+            await asyncio.sleep(random.uniform(0, 0.1))
+
+    async def produce_others(self, queue: Sharded, name: str) -> None:
+        """Tasks with a first delay, and some that die."""
+        for k in itertools.count():
+            if self.over.is_set():
+                return
+            text = f'{name}-{k}'
+            self.expected.add(text)
+            delay = random.choice((None, 0.01, 0.05, 0.5))
+            await queue.enqueue((random.choice(('dies', 'lives')), text), group=goes(f'{name}{k % 3}'), delay=delay)
+            await asyncio.sleep(random.uniform(0, 0.1))
+
+    async def produce_ids(self, queue: Sharded) -> None:
+        for k in range(1000):
+            if self.over.is_set():
+                return
+            task_id = f'id-{k}'
+            with contextlib.suppress(torrelque.DuplicateError):
+                await queue.enqueue(('own', task_id), task_id=task_id)
+                self.taken[task_id] = self.taken.get(task_id, 0) + 1
+                self.expected.add(task_id)
+            await asyncio.sleep(random.uniform(0, 0.1))
+
+    async def consume(self, queue: Sharded) -> None:
+        while not (self.over.is_set() and self.is_empty()):
+            with contextlib.suppress(torrelque.TimeoutError):
+                for task_id, (kind, what) in await queue.dequeue_many(3, 0.05):
+                    if kind == 'in order':
+                        if random.random() < 0.05:
+                            assert await queue.requeue(task_id, random.choice((None, 0.01)))
+                            continue
+                        assert isinstance(task_id.group, str)
+                        self.found[task_id.group].append(what)
+                    elif kind == 'dies' and task_id.attempt == 1:
+                        assert await queue.bury(task_id)
+                        continue
+                    else:
+                        self.others[what] = self.others.get(what, 0) + 1
+                    kept = 1000 if kind == 'own' else None
+                    assert await queue.release(task_id, result=kept and 'done', result_ttl=kept)
+
+    async def redrive(self, queue: Sharded) -> None:
+        while not (self.over.is_set() and self.is_empty()):
+            await queue.redrive()
+            await asyncio.sleep(random.uniform(0, 0.1))
+
+    def is_empty(self) -> bool:
+        return sum(map(len, self.found.values())) >= sum(self.sent.values()) and {*self.others} >= self.expected
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('seed', range(2))
+async def test_whoever_moves_groups_may_be_killed_at_any_time(server: RealServer, seed: int) -> None:
+    random.seed(seed)
+    async with contextlib.AsyncExitStack() as stack:
+        queues = [await stack.enter_async_context(open_one(server, 2)) for _ in range(4)]
+        for queue in queues:
+            await queue.ready()
+        # One learns of new maps by being refused alone.
+        await deafen(queues[1])
+        storm = Storm(queues)
+        for group in storm.sent:
+            await queues[0].set_limit(group, concurrency=1)
+        async with asyncio.TaskGroup() as tasks:
+            for k, group in enumerate(storm.sent):
+                tasks.create_task(storm.produce(queues[k % 3], group))
+            for k in range(3):
+                tasks.create_task(storm.produce_others(queues[k], f'other{k}'))
+                tasks.create_task(storm.produce_ids(queues[k]))
+                tasks.create_task(storm.consume(queues[k]))
+            tasks.create_task(storm.redrive(queues[1]))
+            tasks.create_task(storm.redrive(queues[0]))
+            for life in range(25):
+                task = asyncio.ensure_future(random.choice(queues).grow(4, keyed=True))
+                await asyncio.wait([task], timeout=random.uniform(0, 0.006 * life))
+                task.cancel()
+                await asyncio.wait([task])
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    # Two have written a map at the same time.
+                    assert 'somebody else' in str(error)
+            # At the end, one that lives waits for the groups; the ids are kept for longer than that.
+            left = 'groups'
+            while left.startswith('groups'):
+                with pytest.raises(torrelque.TimeoutError) as caught:
+                    await queues[3].grow(4, keyed=True, timeout=1)
+                left = str(caught.value).partition(': ')[2]
+            assert left.startswith('ids that have moved')
+            await asyncio.sleep(0.5)
+            storm.over.set()
+        assert storm.found == {group: [*range(count)] for group, count in storm.sent.items()}
+        assert {*storm.others.values()} == {1}
+        assert {*storm.taken.values()} == {1}
+        assert {*storm.others} == storm.expected
+        assert (await queues[3].get_queue_stats()).tasks == 0
+        assert [await shard.command('EXISTS', shard.keys['stage']) for shard in queues[3].shards] == [0] * 4
