@@ -63,9 +63,9 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is marked with `first_server` is long on all kinds of servers but the first, as is half of what is not, and
-    with `one_server` is not run on these; of cases that are alike, some are left to the environments that have the
-    whole suite."""
+    """What is marked with `first_server` is long on all kinds of servers but the first, as are two thirds of what is
+    not, and with `one_server` is not run on these; of cases that are alike, some are left to the environments that have
+    the whole suite."""
     first, *_ = selected_kinds()
     left_out: list[pytest.Item] = []
     alike: dict[str, list[pytest.Item]] = {}
@@ -77,8 +77,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.long)
             if item.get_closest_marker('one_server'):
                 left_out.append(item)
-            elif item.get_closest_marker('long') is None and zlib.crc32(item.nodeid.encode()) % 2:
+            elif item.get_closest_marker('long') is None and (third := zlib.crc32(item.nodeid.encode()) % 3):
                 item.add_marker(pytest.mark.long)
+                if third == 2:
+                    item.add_marker(pytest.mark.whole)
                 continue
         if item.get_closest_marker('long') is None:
             continue
@@ -93,7 +95,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in {*left_out}]
 
 
-OTHERS = 8
+OTHERS = 12
 """Of long tests, one in so many is run on each kind of server but the first by `tox -e long`."""
 MANY = 6
 """Of so many long cases of a test, half are run by `tox -e long`, if the mark `share` does not say another number."""

@@ -240,6 +240,19 @@ async def test_a_number_that_cannot_be_is_refused(server: RealServer) -> None:
             await queue.ready()
 
 
+async def test_a_process_that_stood_still_looks_before_a_shard_is_gone(
+    server: RealServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_one(server, 2) as queue:
+        await queue.grow(4)
+        await queue.shards[3].enqueue('x')
+        # The time is over at once, as for whoever was stopped for so long.
+        monkeypatch.setattr(grow, 'KNOWN', 1e-9)
+        with pytest.raises(torrelque.TimeoutError):
+            await queue.shrink(2, timeout=0)
+        assert len(queue.shards) == 4
+
+
 def test_a_synchronous_queue_goes_by_the_newest_map(server: RealServer) -> None:
     with server.sync_client() as client, sharded_sync.Sharded(client, queue=NAME, shards=2) as queue:
         ids = [queue.enqueue(k) for k in range(4)]

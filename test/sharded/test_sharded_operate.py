@@ -187,7 +187,8 @@ async def test_workers_are_seen_and_their_tasks_are_not_orphans(sharded: Sharded
     [functions] = [view async for view in _aiter(await operator.functions())]
     assert functions.totals.succeeded == 6
     history = await operator.history()
-    assert history and history[-1].sizes is not None
+    # A minute may have ended meanwhile.
+    assert any(record.sizes is not None for record in history)
     assert sum(one.totals.succeeded for counts in await operator.counts() for one in counts.functions) == 6
 
 

@@ -94,9 +94,11 @@ class Demand(Protocol):
     def wanted(self) -> tuple[int, int]:
         """How many tasks are wanted, `Bounds.bulk` or some more at the most; and the number of tasks below which
         somebody goes on waiting who has got none, and keeps the time."""
+        ...
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """Take what a claim has brought, which may be nothing; those tasks for which nobody waits any more."""
+        ...
 
     def settle(self, due: bool) -> None:
         """Let those go who have got anything, for the last claim has taken all that there is.

@@ -180,7 +180,7 @@ def read_claim(reply: Any, since: float = -math.inf) -> Claimed:
             raise ValueError
         stamp, wait, more, troubles = reply[1].decode(), reply[2], reply[3], reply[4] or ()
         # Groups by the number of the task, counted from 1, which is negative for a probe.
-        grouped = reply[5] or ()
+        grouped: Any = reply[5] or ()
         groups = dict(zip(grouped[::2], map(text, grouped[1::2]), strict=True))
         tasks, foreign, number = [], [], 0
         group: str | None = None

@@ -278,6 +278,8 @@ def shrink(count: int, known_after: float, look: float, limit: float | None) -> 
         shape = yield Write(generations.with_closing(shape, count))
     yield Spread(shape)
     empty, passed = (yield Wait(0)), 0.0
+    # A look that begins after that time ends it, because whoever did not know of it may have been the last to enqueue:
+    # a process that stood still meanwhile has not looked.
     while passed - empty < known_after:
         passed = yield Wait(min(look, known_after / 4))
         stats = []

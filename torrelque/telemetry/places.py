@@ -51,9 +51,10 @@ def server_of(queue: TorrelqueQueue) -> Attributes:
     """Address and port of the server of a queue, as far as its client has one: a Cluster and a Sentinel have
     several, and so may a queue with shards.
     """
-    if len(clients := clients_of(queue)) > 1:
+    first, *others = clients_of(queue)
+    if others:
         return {}
-    given = getattr(getattr(clients[0], 'connection_pool', None), 'connection_kwargs', {})
+    given = getattr(getattr(first, 'connection_pool', None), 'connection_kwargs', {})
     if path := given.get('path'):
         return {words.ADDRESS: path}
     if host := given.get('host'):
