@@ -19,7 +19,7 @@ from torrelque import (
 )
 from torrelque.protocol import check
 
-from . import bulk
+from . import bulk, inside
 from .base import Client, Pipeline
 from .dispatch import Dispatcher
 from .flows import Flows
@@ -153,6 +153,16 @@ class Sharded(Growth, Schedules, Flows):
         if task_id is not None:
             # Where an id of a delivery has been is no matter: this is a new task.
             task_id = str.__str__(check.check_id(task_id))
+        if group is not None and not others and self._shards and not self._unproven:
+            # As below, without its coroutines: as a rule there is nothing to look for, and nothing is refused.
+            shard = self._shards[self._number_of_group(group)]
+            try:
+                return await shard.enqueue(
+                    task, task_timeout=task_timeout, delay=delay, task_id=task_id, max_attempts=max_attempts,
+                    group=self._routed(group), priority=priority, pipeline=pipeline,
+                )  # fmt: skip
+            except inside.ServerStaleError:
+                pass
 
         async def enqueue() -> TorrelqueTaskId:
             shard, its_group, its_id = await self._place_for(group, task_id, others)

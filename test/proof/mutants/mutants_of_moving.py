@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from proof.mutants.mutant import BEYOND, Mutant, client, script
 
-KEYED = 'sharded_keyed::'
+KEYED, LATE = 'sharded_keyed::', 'sharded_keyed_ids::'
 ORDER = (KEYED + 'test_a_group_that_has_moved_goes_on_in_its_order',)
-STILL = (KEYED + 'test_one_that_stood_still_changes_nothing',)
-FLOWS = (KEYED + 'test_tasks_of_flows_are_waited_for',)
-IDS = (KEYED + 'test_an_id_is_taken_once_while_it_moves',)
+STILL = (LATE + 'test_one_that_stood_still_changes_nothing',)
+FLOWS = (LATE + 'test_tasks_of_flows_are_waited_for',)
+IDS = (LATE + 'test_an_id_is_taken_once_while_it_moves',)
 
 MOVING = (
     Mutant(
@@ -19,7 +19,7 @@ MOVING = (
     Mutant(
         'moving-resent', 1, 'a call that is sent again is refused where its task is',
         (script('enqueue', 'if given.mark or resent then', 'if (given.mark or resent) and not stale then'),),
-        (KEYED + 'test_a_call_that_is_sent_again_finds_its_task_before_the_fence',),
+        (LATE + 'test_a_call_that_is_sent_again_finds_its_task_before_the_fence',),
     ),
     Mutant(
         'moving-fence-lowered', BEYOND, 'one that stood still has a shard take what it refused',
@@ -85,7 +85,7 @@ MOVING = (
     Mutant(
         'moving-id-not-fenced', BEYOND, 'an id is taken twice, the second time by an old map',
         (client('sharded/placing', 'if (old, shape.keyed) not in self._fenced:', 'if False:'),),
-        (KEYED + 'test_an_id_is_taken_once_where_the_map_was_written_and_nothing_else',),
+        (LATE + 'test_an_id_is_taken_once_where_the_map_was_written_and_nothing_else',),
     ),
     Mutant(
         'moving-ids-forgotten', BEYOND, 'an id is not asked for any more that is known where it was',
@@ -110,11 +110,11 @@ MOVING = (
     Mutant(
         'moving-guest-taken-in', 9, 'a task of a flow of another queue comes where its group was',
         (script('host', '~= queue and strayed(group)', '~= queue and false'),),
-        (KEYED + 'test_a_task_of_a_flow_of_another_queue_is_not_taken_in_where_its_group_was',),
+        (LATE + 'test_a_task_of_a_flow_of_another_queue_is_not_taken_in_where_its_group_was',),
     ),
     Mutant(
         'moving-schedule-not-refused', 9, 'a schedule by an old map enqueues where its group was',
         (script('schedule', 'elseif keyed and tonumber(keyed) <', 'elseif keyed and -1 >'),),
-        (KEYED + 'test_what_cannot_move_is_refused_before_anything_is_written',),
+        (LATE + 'test_what_cannot_move_is_refused_before_anything_is_written',),
     ),
 )  # fmt: skip
