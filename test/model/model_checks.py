@@ -393,7 +393,8 @@ def check_prediction(seen: Seen, model: Model, slack: float) -> None:
     assert {group: at for group, (_, at) in seen.buckets.items()} == {
         group: bucket.at for group, bucket in model.buckets.items()
     }
-    assert all(abs(left - model.buckets[group].left) < 1e-6 for group, (left, _) in seen.buckets.items())
+    for group, (left, _) in seen.buckets.items():
+        assert abs(left - model.buckets[group].left) < 1e-6, (group, left, model.buckets[group])
     assert {name: (record['time'], record['ids']) for name, record in seen.records.items()} == {
         record[record.index('claim:') :]: value for record, value in model.records.items()
     }

@@ -165,7 +165,7 @@ def test_throughput_grows_to_many_shards() -> None:
     assert found['tasks of 5 ms, shards in turn']['64']['efficiency'] < 0.7
     convoy = growing.convoy((16,))
     assert [*faults_of({'convoy': convoy})] == []
-    assert convoy['16, 25']['random']['rate'] > 1.5 * convoy['16, 25']['in turn']['rate']
+    assert convoy['16, 25']['random']['rate'] > 1.4 * convoy['16, 25']['in turn']['rate']
 
 
 # The picture

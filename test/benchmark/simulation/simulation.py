@@ -91,7 +91,8 @@ def faults_of(result: Figures) -> Iterator[str]:
         if cell['efficiency'] < GOAL:
             yield f'{number} shards have {cell["efficiency"]:.3f} of {number} times the throughput of one'
     for name, cell in result.get('convoy', {}).items():
-        if cell['in turn']['rate'] > 1.02 * cell['random']['rate']:
+        # Where one task is enough for a second claim, all have small batches, in whatever order they ask.
+        if not name.endswith(', 1') and cell['in turn']['rate'] > 1.02 * cell['random']['rate']:
             yield f'{name}: shards that are asked in turn have {cell["in turn"]["rate"]:,.0f} tasks a second'
 
 
