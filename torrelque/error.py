@@ -152,6 +152,12 @@ class ServerAuthenticationError(TorrelqueServerError, redis.exceptions.Authentic
     """The server refuses the connection's user name or password, or wants one and was given none."""
 
 
+class ServerStaleError(TorrelqueServerError):
+    """A shard does not have the tasks of this group, or of this id, any more: another one has, by a newer map of the
+    shards.  Nothing was changed.  A `torrelque.sharded.Sharded` reads that map and sends again; in a transaction, the
+    caller does."""
+
+
 def copy_error(error: Exception) -> Exception:
     """One failure of many callers: each gets an error of its own, for the traceback that it collects."""
     try:

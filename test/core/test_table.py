@@ -167,6 +167,13 @@ GOOD: dict[str, tuple[list[Any], Any]] = {
     'schedules': ([[b'ok'], JSON], []),
     'state': ([[b'ok', [b'1', None]], 1, 2], [[b'1', None]]),
     'leave': ([b'ok'], None),
+    'fence': ([b'ok'], None),
+    'shut': ([b'ok'], None),
+    'inherit': ([b'ok'], None),
+    'take': ([b'ok'], None),
+    'put': ([b'ok'], None),
+    'open': ([[b'ok', b'17']], b'17'),
+    'left': ([[b'ok', b'0', b'a']], (b'0', ['a'])),
 }
 """A reply of each script with what else its reader takes, and what is read."""
 

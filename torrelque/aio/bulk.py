@@ -7,8 +7,7 @@ from typing import Any
 
 from torrelque.error import TorrelqueBulkError, TorrelqueConnectionError, TorrelqueServerError, TorrelqueTypeError
 from torrelque.model import TorrelqueTaskId
-from torrelque.protocol.bulk import BulkEnqueue
-from torrelque.protocol.calls import Many
+from torrelque.protocol.bulk import BulkEnqueue, Many
 from torrelque.protocol.steps import many_settled_or_logged
 from torrelque.protocol.transition import Arg
 

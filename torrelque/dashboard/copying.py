@@ -5,6 +5,7 @@ from typing import Any
 
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueQueue, TorrelqueTaskSerialiser, TorrelqueValueError
 from torrelque.operate import Operator, TaskView
+from torrelque.sharded import Sharded
 
 from .asking import Ask, Do, Kind
 from .doing import Doing
@@ -65,13 +66,14 @@ async def enqueue_bytes(queue: TorrelqueQueue, payload: bytes, like: TaskView, t
     :raises TorrelqueDuplicateError: the queue knows the id.
     :raises TorrelqueFullError: the queue is full.
     """
-    await queue.ready()
-    shard = queue.shard_of(None if like.group is not None else task_id, like.group)
-    async with Torrelque(shard.client, queue=shard.name, serialiser=BYTES, max_tasks=shard.max_tasks) as other:
-        return await other.enqueue(
+    # Of a queue with shards not the one that has the group: by the time that it is asked, another one may.
+    make: Any = Torrelque if isinstance(queue, Torrelque) else Sharded
+    async with make(queue.client, queue=queue.name, serialiser=BYTES, max_tasks=queue.max_tasks) as other:
+        new_id: str = await other.enqueue(
             payload, task_id=task_id, group=like.group, priority=like.priority, max_attempts=like.max_attempts,
             task_timeout=None if like.timeout is None or like.timeout < LEASE else like.timeout,
         )  # fmt: skip
+        return new_id
 
 
 def _why_not(task: TaskView) -> str:

@@ -1,7 +1,7 @@
 """Tasks of an iterable of any length, put into calls."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from torrelque.codec import TorrelqueSerialiser, serialise
 from torrelque.model import TorrelqueTaskId
@@ -87,3 +87,18 @@ class BulkEnqueue:
     def drop(self) -> None:
         """A call failed.  What comes after a gap is not sent."""
         self._made, self._args, self._next = [], [], None
+
+
+class Many(NamedTuple):
+    """Tasks to settle, or whose leases are to be renewed."""
+
+    name: str
+    """The script."""
+    task_ids: list[str]
+    rest: list[Arg]
+    """What is said of each, behind its id and token."""
+
+    @property
+    def width(self) -> int:
+        """How many arguments each task has."""
+        return 2 + len(self.rest)

@@ -18,7 +18,7 @@ from torrelque.model import Duration, TorrelqueTaskId, TorrelqueTaskStatus
 
 from . import scheduling
 from .bounds import BOUNDS, Bounds
-from .bulk import BulkEnqueue
+from .bulk import BulkEnqueue, Many
 from .carrying import Errand
 from .check import (
     check_count,
@@ -38,6 +38,7 @@ from .ids import Ids
 from .keys import make_keys
 from .lease import release_token, token_of
 from .options import enqueue_options, release_options
+from .routed import keyed_of
 from .scheduling import Instant
 from .table import ROWS
 from .transition import Arg, Heads, Transitions
@@ -80,6 +81,8 @@ class Calls:
         """The lease of the plain task that was enqueued last, and its options."""
         self.ids = Ids()
         """Makes the ids of tasks and flows that have none."""
+        self.is_shard = False
+        """Whether groups of the queue may come to be in another one."""
         self._max_tasks = max_tasks
         limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
         self.heads = Heads(max_tasks=limit, acknowledged='', block=bounds.block_ms)
@@ -142,7 +145,7 @@ class Calls:
         else:
             # A subclass of str may call itself something else, as a member of an enumeration does; so it is made plain.
             new_id, mark = TorrelqueTaskId(str.__str__(check_id(task_id))), self.mark()
-        options = enqueue_options(lease, delay, max_attempts, mark, group, priority)
+        options = enqueue_options(lease, delay, max_attempts, mark, group, priority, None, keyed_of(group or task_id))
         payload = serialise(self.serialiser, task, 'the task')
         size = len(payload) + (0 if group is None else self.bounds.grouped_bytes)
         return _call(('enqueue', [new_id, payload, options], new_id, size))
@@ -240,7 +243,7 @@ class Calls:
 
     def redrive(self, task_ids: Sequence[Arg], flow_id: str = '') -> list[Arg]:
         """Dead tasks to bring back, as many as go in one call; or tasks of a flow, of which the dead ones come back."""
-        return [self.mark(), flow_id, *task_ids]
+        return [self.mark(), flow_id, '1' if self.is_shard else '', *task_ids]
 
     def cancel(self, task_id: str, only: Iterable[TorrelqueTaskStatus] | None = None) -> Call:
         """A task to take back, whatever its status is, or only where it is one of some."""
@@ -314,7 +317,11 @@ class Calls:
             limits['concurrency'] = 0 if is_none(concurrency) else check_count(concurrency, 'concurrency')  # type: ignore[arg-type]
         if rate is not None:
             limits['rate'] = 0 if is_none(rate) else check_rate(rate)  # type: ignore[arg-type]
-        return [name, json.dumps(limits, separators=(',', ':')) if limits else '']
+        return [name, json.dumps(limits, separators=(',', ':')) if limits else '', *self._as_shard()]
+
+    def _as_shard(self, *before: Arg) -> list[Arg]:
+        """What tells a script that a group may have come to another shard."""
+        return [*before, '1'] if self.is_shard else []
 
     def advance(self, names: Sequence[Arg]) -> Iterator[list[Arg]]:
         """Groups to look at anew, in calls."""
@@ -323,14 +330,14 @@ class Calls:
     def pause(self, group: str | None, probe: Duration | None) -> list[Arg]:
         """A group or the queue to pause, and the time from one task that is let through to the next, if any is."""
         if probe is None:
-            return [check_group(group)]
+            return [check_group(group), *self._as_shard('')]
         if not (every := milliseconds(probe, 'probe')):
             raise TorrelqueValueError('probe must be more than 0 seconds')
-        return [check_group(group), str(every)]
+        return [check_group(group), str(every), *self._as_shard()]
 
     def resume(self, group: str | None, probing: bool) -> list[Arg]:
         """A group or the queue whose pause ends, or a pause with probes only."""
-        return [check_group(group), '1' if probing else '']
+        return [check_group(group), '1' if probing else '', *self._as_shard()]
 
     def group(self, group: str) -> list[Arg]:
         """A group to tell of."""
@@ -345,7 +352,7 @@ class Calls:
         if rule.overlap == 'queue' and group is not None:
             raise TorrelqueTypeError("with overlap='queue' tasks have a group of the schedule's own: give no other")
         group = scheduling.GROUP + name if rule.overlap == 'queue' else group
-        options = enqueue_options(lease, None, max_attempts, None, group, priority)
+        options = enqueue_options(lease, None, max_attempts, None, group, priority, keyed=keyed_of(group))
         options = options if options.startswith('{') else f'{{"timeout":{options}}}'
         return [self.mark(), name, serialise(self.serialiser, task, 'the task'), options, *rule.words(self.bounds)]
 
@@ -375,6 +382,36 @@ class Calls:
     def leave(self, acknowledged: str) -> list[Arg]:
         """The bell to leave."""
         return [acknowledged, *self.heads['leave'][1:]]
+
+    # Groups that come to a new shard
+
+    def fence(self, keyed: int, number: int) -> list[Arg]:
+        """Whoever goes by fewer shards than so many, of which this is one, to be refused."""
+        return [str(keyed), str(number)]
+
+    def shut(self) -> list[Arg]:
+        """All groups not to be handed out."""
+        return []
+
+    def inherit(self, words: Sequence[Arg], last: bool) -> list[Arg]:
+        """Limits and pauses of groups to take over."""
+        return ['1' if last else '', *words]
+
+    def take(self, task_ids: Sequence[Arg]) -> list[Arg]:
+        """Tasks whose first delay has not ended to take out."""
+        return [*task_ids]
+
+    def put(self, words: Sequence[Arg]) -> list[Arg]:
+        """Tasks that were taken out to put in: id and what is known of it by turns."""
+        return [*words]
+
+    def open(self, cursor: Arg) -> list[Arg]:
+        """Groups to be handed out."""
+        return [cursor]
+
+    def left(self, place: str, cursor: Arg) -> list[Arg]:
+        """What is left of groups and ids that have moved."""
+        return [place, cursor]
 
     # Tasks of a claim
 
@@ -406,23 +443,24 @@ class Calls:
         def options_of(task: Any) -> tuple[str, bool]:
             its_group = group(task) if callable(group) else group
             its_priority = priority(task) if callable(priority) else priority
-            return enqueue_options(lease, delay, max_attempts, None, its_group, its_priority), its_group is not None
+            of_all = lease, delay, max_attempts, None, its_group, its_priority, None
+            return enqueue_options(*of_all, keyed_of(its_group)), its_group is not None
 
         varied = callable(group) or callable(priority)
         return BulkEnqueue(self.name, self.serialiser, self.bounds, self.ids, options_of, varied)
 
     def release_many(
         self, task_ids: Iterable[str], result_ttl: Duration | None, status: TorrelqueTaskStatus, default_ttl: Duration
-    ) -> 'Many':
+    ) -> Many:
         """Tasks to finish."""
         return Many('release', check_ids(task_ids), release_options(status, None, result_ttl, default_ttl))
 
-    def touch_many(self, task_ids: Iterable[str], task_timeout: Duration | None) -> 'Many':
+    def touch_many(self, task_ids: Iterable[str], task_timeout: Duration | None) -> Many:
         """Leases to renew."""
         lease = '' if task_timeout is None else str(milliseconds(task_timeout, 'task_timeout'))
         return Many('touch', check_ids(task_ids), [lease, b''])
 
-    def parts(self, many: 'Many') -> Iterator[tuple[Sequence[str], list[Arg]]]:
+    def parts(self, many: Many) -> Iterator[tuple[Sequence[str], list[Arg]]]:
         """Tasks to release or to touch, in calls: their ids, and the arguments."""
         token = release_token if many.name == 'release' else token_of
         ids, rest, weight = many.task_ids, many.rest, self.weight
@@ -437,21 +475,6 @@ class Calls:
             some = ids[start:end]
             yield some, [word for task_id in some for word in (task_id, token(task_id), *rest)]
             start, size = end, 0
-
-
-class Many(NamedTuple):
-    """Tasks to settle, or whose leases are to be renewed."""
-
-    name: str
-    """The script."""
-    task_ids: list[str]
-    rest: list[Arg]
-    """What is said of each, behind its id and token."""
-
-    @property
-    def width(self) -> int:
-        """How many arguments each task has."""
-        return 2 + len(self.rest)
 
 
 def _in_parts(words: Sequence[Arg], length: int) -> Iterator[list[Arg]]:

@@ -14,6 +14,7 @@ from .check import check_id, check_name, milliseconds
 from .ids import Ids
 from .keys import make_keys
 from .options import enqueue_options
+from .routed import keyed_of
 from .transition import Arg
 
 KINDS = ('then', 'end', 'fail')
@@ -122,7 +123,8 @@ class Plan:
         lease = self._lease if node.task_timeout is None else node.task_timeout
         queue = node.queue if node.queue is not None and make_keys(node.queue)['pending'] != self._own else None
         self.goes_out = self.goes_out or queue is not None
-        options = enqueue_options(lease, node.delay, node.max_attempts, None, node.group, node.priority, queue)
+        of_all = lease, node.delay, node.max_attempts, None, node.group, node.priority, queue
+        options = enqueue_options(*of_all, keyed_of(node.group))
         payload = serialise(self._serialiser, node.task, f'the task of node {node.name!r}')
         return [node_id(self.flow_id, node.name), payload, options]
 
@@ -179,7 +181,9 @@ def _check_word(word: str, words: Sequence[str], what: str) -> str:
 
 def new_flow_id(flow_id: str | None, ids: Ids) -> str:
     """The id of a flow that is to be made."""
-    return str.__str__(ids.new()) if flow_id is None else str.__str__(check_id(flow_id))
+    if flow_id is None:
+        return str.__str__(ids.new())
+    return check_id(flow_id) if keyed_of(flow_id) is not None else str.__str__(check_id(flow_id))
 
 
 def meta_of(
@@ -201,6 +205,8 @@ def meta_of(
         'ttl': milliseconds(ttl, 'result_ttl'),
         'on_failure': _check_word(on_failure, POLICIES, 'on_failure'),
     }
+    if (keyed := keyed_of(plan.flow_id)) is not None:
+        meta['keyed'] = keyed
     if name is not None:
         meta['name'] = check_name(name, 'the name of a flow')
     if out:

@@ -38,6 +38,8 @@ FIXED = (
     'away',
     'outbox',
     'guests',
+    'growth',
+    'stage',
     'never',
 )
 """Names of the keys of which a queue has one each."""

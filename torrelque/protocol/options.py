@@ -26,8 +26,13 @@ def enqueue_options(
     group: str | None = None,
     priority: int = 0,
     queue: str | None = None,
+    keyed: int | None = None,
 ) -> str:
-    """Options of one task to enqueue; the plain ones are the lease alone."""
+    """Options of one task to enqueue; the plain ones are the lease alone.
+
+    :param keyed: of a task with a group or an own id that goes to a shard: among how many of them its caller divides
+        these.
+    """
     plain = delay is None and max_attempts is None and mark is None and group is None and check_priority(priority) == 0
     if plain and queue is None:
         if isinstance(task_timeout, (int, float)):
@@ -45,6 +50,8 @@ def enqueue_options(
         options += f',"mark":"{mark}"'
     if group is not None:
         options += f',"group":{_quote(check_group(group))}'
+    if keyed is not None:
+        options += f',"keyed":{keyed}'
     if check_priority(priority):
         options += f',"priority":{priority}'
     if queue is not None:

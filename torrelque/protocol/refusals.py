@@ -9,6 +9,7 @@ from torrelque.error import (
     ServerOutOfMemoryError,
     ServerPermissionError,
     ServerReadOnlyError,
+    ServerStaleError,
     TorrelqueServerError,
 )
 
@@ -30,6 +31,7 @@ _CLASSES: dict[str, type[TorrelqueServerError]] = {
     'READONLY': ServerReadOnlyError,
     'NOPERM': ServerPermissionError,
     'NOAUTH': ServerAuthenticationError,
+    'STALE': ServerStaleError,
 }
 _WRITELESS = frozenset({'NOREPLICAS', 'MISCONF', 'OOM'})
 """Errors of a server that takes no writes at the moment."""

@@ -15,6 +15,7 @@ import hiredis
 
 from torrelque.codec import TorrelqueSerialiser
 from torrelque.error import (
+    ServerStaleError,
     TorrelqueDuplicateError,
     TorrelqueError,
     TorrelqueFullError,
@@ -109,6 +110,8 @@ def outcome_error(outcome: Outcome, task_id: str, queue: str | None = None) -> E
     if isinstance(outcome, list) and outcome[0] in REFUSALS:
         kind = TorrelqueLookupError if outcome[0] == 'missing' else TorrelqueValueError
         return of_queue(queue, kind(REFUSALS[outcome[0]].format(outcome[1])))
+    if outcome == 'stale':
+        return of_queue(queue, ServerStaleError(f'task {task_id!r} belongs to another shard by now'))
     if outcome == 'broken':
         return of_queue(queue, TorrelqueError(f'the key of the state of task {task_id!r} holds something else'))
     return None
@@ -387,6 +390,19 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, t
     )
 
 
+def read_open(reply: Any) -> bytes:
+    """Where to go on among the groups; b'0' is nowhere."""
+    check_reply('open', reply)
+    return b'%d' % int(reply[1])
+
+
+def read_left(reply: Any) -> tuple[bytes, list[str]]:
+    """Where to go on, and names of groups, or ids, that are left."""
+    if not isinstance(reply, list) or len(reply) < 2 or not all(type(word) is bytes for word in reply):
+        raise unreadable('left', reply)
+    return reply[1], [text(word) for word in reply[2:]]
+
+
 def read_ok(name: str, reply: Any) -> None:
     """The reply of a script that has nothing to tell."""
     check_reply(name, reply)
@@ -418,6 +434,8 @@ _OWN: dict[str, Callable[..., Any]] = {
     'stats': read_stats,
     'group': read_group,
     'schedules': read_schedules,
+    'open': read_open,
+    'left': read_left,
     'state': read_states,
 }
 READERS: dict[str, Callable[..., Any]] = {

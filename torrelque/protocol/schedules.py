@@ -4,7 +4,13 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from torrelque.error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, of_queue
+from torrelque.error import (
+    ServerStaleError,
+    TorrelqueError,
+    TorrelqueLookupError,
+    TorrelqueTypeError,
+    of_queue,
+)
 from torrelque.model import Duration, TorrelqueSchedule, TorrelqueTaskId
 
 from .calls import Calls
@@ -52,6 +58,8 @@ def _outcome_of(script: str, args: list[Arg]) -> Steps[object]:
     while True:
         [outcome] = read_outcomes(script, (yield script, args), 1)
         # What is due by then is fired before anything is changed, and by one call no more than goes in a script.
+        if outcome == 'stale':
+            raise ServerStaleError('the group of the schedule is in another shard by now')
         if outcome != 'due':
             return outcome
 

@@ -3,6 +3,7 @@
 Nothing here waits or sends, so the asynchronous queue and the synchronous one have the same steps.
 """
 
+import logging
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -40,6 +41,8 @@ from .replies import (
 )
 from .table import ROWS
 from .transition import Arg
+
+logger = logging.getLogger('torrelque')
 
 T = TypeVar('T')
 Steps = Generator[tuple[str | None, list[Arg]], Any, T]
@@ -114,9 +117,14 @@ def _redrive_some(
     for start in range(0, len(task_ids), most):
         some = task_ids[start : start + most]
         outcomes = read_outcomes('redrive', (yield 'redrive', calls.redrive(some, flow_id)), len(some))
-        count += outcomes.count('ok') + outcomes.count('state_lost')
+        count += outcomes.count('ok') + outcomes.count('state_lost') + outcomes.count('staged')
         told = [(text(task_id), outcome) for task_id, outcome in zip(some, outcomes, strict=True)]
         tell_troubles([(task_id, str(what)) for task_id, what in told if what in ('state_lost', 'lost')], calls.name)
+        for task_id in [task_id for task_id, what in told if what == 'stale']:
+            logger.warning(
+                'queue %r: task %r stays dead: it is of a flow, and its group is in another shard by now: cancel it, '
+                'and make its flow anew', calls.name, task_id,
+            )  # fmt: skip
         for task_id in [task_id for task_id, what in told if what == 'flow']:
             count += yield from _redrive_flow(calls, task_id, None if limit is None else max(0, limit - count))
     return count

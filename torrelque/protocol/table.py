@@ -37,13 +37,13 @@ TABLE = (
         'new -> pending | delayed',
         head=('max_tasks', 'block'),
         droppable=True,
-        outcomes=('ok', 'duplicate', 'full', 'broken'),
+        outcomes=('ok', 'duplicate', 'full', 'stale', 'broken'),
     ),
     Row(
         'flow',
         'new -> waiting | pending | delayed',
         head=('max_tasks',),
-        outcomes=('ok', 'duplicate', 'full', 'over', 'broken'),
+        outcomes=('ok', 'duplicate', 'full', 'over', 'stale', 'broken'),
     ),
     Row(
         'add',
@@ -51,14 +51,17 @@ TABLE = (
         head=('max_tasks',),
         outcomes=(
             *('ok', 'not_held', 'no_flow', 'over', 'away', 'duplicate', 'full'),
-            *('missing', 'begun', 'cycle', 'many', 'broken'),
+            *('missing', 'begun', 'cycle', 'many', 'stale', 'broken'),
         ),
     ),
     Row(
         'depend',
         'new -> waiting | pending | delayed',
         head=('max_tasks',),
-        outcomes=('ok', 'duplicate', 'full', 'missing', 'apart', 'circle', 'withdrawn', 'foreign', 'many', 'broken'),
+        outcomes=(
+            *('ok', 'duplicate', 'full', 'missing', 'apart', 'circle'),
+            *('withdrawn', 'foreign', 'many', 'stale', 'broken'),
+        ),
     ),
     Row('claim', 'pending -> working'),
     Row('touch', 'working -> working', head=('acknowledged', 'block'), outcomes=('ok', *_REFUSALS)),
@@ -81,7 +84,11 @@ TABLE = (
     Row(
         'told', 'Deaths that nobody saw: somebody was told of some of them, so they are not handed out again.', width=1
     ),
-    Row('redrive', 'dead -> pending', outcomes=('ok', 'state_lost', 'lost', 'flow', 'not_dead', 'unknown', 'broken')),
+    Row(
+        'redrive',
+        'dead -> pending',
+        outcomes=('ok', 'state_lost', 'lost', 'flow', 'not_dead', 'staged', 'stale', 'unknown', 'broken'),
+    ),
     Row(
         'cancel',
         'waiting | pending | delayed | dead -> cancelled, working -> marked',
@@ -107,7 +114,7 @@ TABLE = (
         'graft',
         'working -> waiting | completed',
         head=('max_tasks',),
-        outcomes=('ok', *_REFUSALS, 'no_flow', 'duplicate', 'full', 'missing', 'many'),
+        outcomes=('ok', *_REFUSALS, 'no_flow', 'duplicate', 'full', 'missing', 'many', 'stale'),
     ),
     Row(
         'give',
@@ -125,7 +132,7 @@ TABLE = (
         'schedule',
         'Schedule: set one, or change it, from now on.',
         head=('block',),
-        outcomes=('ok', 'due', 'same', 'older'),
+        outcomes=('ok', 'due', 'same', 'older', 'stale'),
     ),
     Row(
         'extend',
@@ -145,6 +152,24 @@ TABLE = (
     Row(
         'leave', 'The bell: a consumer leaves it, and has somebody else hear.', head=('acknowledged', 'block'), width=1
     ),
+    # What groups and ids need that come to a new shard.
+    Row('fence', 'Fence: refuse, from now on, whoever goes by fewer shards for groups and ids.', width=1),
+    Row(
+        'shut', 'Shut: hand out nothing of any group until the queue is opened, which it is once in its life.', width=1
+    ),
+    Row(
+        'inherit',
+        'Inherit: take over limits and pauses of groups that come to this queue, until all of them are there.',
+        width=1,
+    ),
+    Row(
+        'take',
+        'Take: tasks whose first delay has not ended, and whose group is in another shard by now, come onto a stage.',
+        width=1,
+    ),
+    Row('put', 'Put: tasks that were taken out of another shard come into this one.', width=1),
+    Row('open', 'Open: hand out tasks of groups, and look at some of these anew.', width=2),
+    Row('left', 'Left: look for what is here, or is to come here, of groups and ids that are of other shards by now.'),
 )
 """One row a script."""
 

@@ -116,14 +116,16 @@ local function book(extend)
     end
     if limited then
       -- Where a key holds something else, an error's table comes back, which has nothing at any number.
-      own, still = redis.pcall('HMGET', limits, unpack(fresh)), redis.pcall('SMISMEMBER', paused, unpack(fresh))
+      own = redis.pcall('HMGET', limits, unpack(fresh))
+      -- The first is no group: see `shut`.
+      still = redis.pcall('SMISMEMBER', paused, '\255', unpack(fresh))
     end
     for j = 1, #fresh do
       local k = read_to + j
       count_before[k], slots[k], head[k], head_before[k] = counts[j], tonumber(counts[j]) or 0, found[j], found[j]
       if limited then
-        halted[k] = still[j] == 1
-        if halted[k] then
+        halted[k] = still[j + 1] == 1 or still[1] == 1
+        if halted[k] and still[1] ~= 1 then
           opens[k] = probe_of(names[k])
         end
         if own[j] then

@@ -1,6 +1,6 @@
 -- Grow: a flow gets tasks that wait for some that it has, and others that wait for these.
 --@ Keys tasks, dead
---@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes)
+--@ Uses flow (flows), nodes (known_options, goes_by_old, least_keyed, options_of, is_stale, look_up_all, write_nodes)
 -- Successors of one task at the most: their list is read for each piece of it.
 local MOST_SUCCESSORS = 10000
 
@@ -68,6 +68,9 @@ local function nodes_from(first, flow)
         named[#named + 1] = before[k]
       end
     end
+  end
+  if is_stale() then
+    return nil, 'stale'
   end
   local dones = flow and fields_of('done:', flow, others) or {}
   for _, node in ipairs(nodes) do

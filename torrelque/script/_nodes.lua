@@ -3,9 +3,22 @@
 
 -- Options as of a task that is enqueued, from their text, which many may have in common.
 local known_options = {}
+-- Whether a caller goes by fewer shards than groups are divided among by now; see `enqueue`.
+local goes_by_old, least_keyed = false, nil
 local function options_of(text)
-  known_options[text] = known_options[text] or string.byte(text) == string.byte('{') and cjson.decode(text) or {timeout = text}
+  if not known_options[text] then
+    local given = string.byte(text) == string.byte('{') and cjson.decode(text) or {timeout = text}
+    known_options[text] = given
+    if given.keyed then
+      least_keyed = least_keyed or tonumber(redis.call('HGET', base .. 'growth', 'keyed')) or 0
+      goes_by_old = goes_by_old or given.keyed < least_keyed
+    end
+  end
   return known_options[text]
+end
+
+local function is_stale()
+  return goes_by_old
 end
 
 -- Look up ids that are to be new: which of them the flow has already, by id, or the outcome of the first that cannot be

@@ -18,9 +18,10 @@
 --        'begun', id      as a list: it is to wait for a new one, and does not wait any more
 --        'cycle', id      as a list: one is to wait for it that others, which wait already, are to wait for
 --        'many', id       as a list: it would have more than 10,000 successors
+--        'stale'          groups may be in other shards by now, of which its caller is to learn
 --        'broken'         the key of a state holds something else
 --@ Uses noted, time (now, stamp, fraction), groups (book, settle), acting, ring
---@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, fields_of, heir_of, stand, nodes_from, too_many, grow)
+--@ Uses flow (flows), nodes (known_options, goes_by_old, least_keyed, options_of, is_stale, look_up_all, write_nodes), grow (MOST_SUCCESSORS, fields_of, heir_of, stand, nodes_from, too_many, grow)
 local max_tasks = tonumber(ARGV[2])
 local known = redis.pcall('HMGET', state .. ARGV[3], 'status', 'dequeue_count', 'last_dequeue_time', 'flow',
   'queue', 'fence')

@@ -15,10 +15,11 @@
 --        'withdrawn', id  as a list: the flow of that one was cancelled
 --        'foreign', id    as a list: the flow of that one is of another queue
 --        'many', id       as a list: that one would have more than 10,000 successors
+--        'stale'          groups may be in other shards by now, of which its caller is to learn
 --        'broken'         the key of a state holds something else
 --@ Keys tasks, dead, working
 --@ Uses noted, time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), ring
---@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, fields_of, heir_of, stand, nodes_from, too_many, grow)
+--@ Uses flow (flows), nodes (known_options, goes_by_old, least_keyed, options_of, is_stale, look_up_all, write_nodes), grow (MOST_SUCCESSORS, fields_of, heir_of, stand, nodes_from, too_many, grow)
 local max_tasks, fresh, mark, id = tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local given = options_of(ARGV[7])
 local before = redis.pcall('HMGET', state .. id, 'status', 'mark')
@@ -28,6 +29,9 @@ elseif before[1] and marked(before[2], mark) then
   return 'ok'
 elseif before[1] and (before[1] ~= CANCELLED or redis.call('ZSCORE', working, id)) then
   return {{'duplicate', id}}
+end
+if is_stale() then
+  return {'stale'}
 end
 local full = too_many(1, max_tasks)
 if full then

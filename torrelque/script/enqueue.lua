@@ -5,12 +5,14 @@
 -- ARGV   resent, max_tasks ('' is no limit), block (ms)
 --        per task: id, payload, options
 --        options are the lease (ms) alone, or a JSON object {"timeout": ms, "delay": ms, "max_attempts": n,
---        "mark": text, "group": name, "priority": -100..100} of which only timeout must be there; a mark says that the
---        id is the caller's own
+--        "mark": text, "group": name, "priority": -100..100, "keyed": n} of which only timeout must be there; a mark
+--        says that the id is the caller's own; keyed, of a shard alone, among how many of them its caller divides groups
+--        and ids
 -- Reply  'ok' when each task is in, else a list with one of these per task:
 --        'ok'             it is in (or was, when this is a call sent twice)
 --        'duplicate', id  as a list: the queue knows the id
 --        'full', size     as a list: the queue has that many tasks, dead ones not counted
+--        'stale'          its group or id may be of another shard by now, where its caller is to send it
 --        'broken'         the key of its state holds something else
 --@ Keys tasks
 --@ Uses time (now, stamp, fraction), ring
@@ -49,11 +51,12 @@ local accepted, taken, decoded = {}, {}, {}
 payloads = {}
 -- Where tasks go: plain ids, order and id by turns, time and id by turns.
 local ready, ranked, timed = {}, {}, {}
--- `ordered` is whether any task needs a number of `seq`, `number` the last one given.
-local rung, ordered, number = false, false, nil
+-- `ordered` is whether any task needs a number of `seq`, `number` the last one given; `fence` among how many shards
+-- groups and ids are divided, where this is one of some.
+local rung, ordered, number, fence = false, false, nil, nil
 
 -- The outcome of a task whose id may be known already; nil when it is new, or free again.
-local function look_up(id, mark)
+local function look_up(id, mark, stale)
   local known = redis.pcall('HMGET', state .. id, 'status', 'mark', 'group', 'flow')
   if known.err then
     return 'broken'
@@ -63,6 +66,8 @@ local function look_up(id, mark)
     return 'ok'
   elseif known[1] ~= CANCELLED then
     return {'duplicate', id}
+  elseif stale then
+    return 'stale'
   end
   if size and size - (redis.call('ZSCORE', working, id) and 1 or 0) >= max_tasks then
     return {'full', size}
@@ -148,11 +153,17 @@ for i = 4, #ARGV, 3 do
     given = string.byte(options) == OBJECT and cjson.decode(options) or {timeout = options}
     decoded[options] = given
   end
-  local outcome = nil
-  if given.mark or resent then
-    outcome = taken[id] and {'duplicate', id} or look_up(id, given.mark)
+  local outcome, stale = nil, false
+  if given.keyed then
+    fence = fence or tonumber(redis.call('HGET', base .. 'growth', 'keyed')) or 0
+    stale = given.keyed < fence
   end
-  if not outcome and size and size >= max_tasks then
+  if given.mark or resent then
+    outcome = taken[id] and {'duplicate', id} or look_up(id, given.mark, stale)
+  end
+  if not outcome and stale then
+    outcome = 'stale'
+  elseif not outcome and size and size >= max_tasks then
     outcome = {'full', size}
   elseif not outcome then
     taken[id] = true

@@ -6,7 +6,8 @@
 --
 -- ARGV   resent, max_tasks ('' is no limit), flow, mark, payload, what is said of it, a JSON object: "total": tasks that it
 --        will have, "ttl": for how long it is kept when it has ended (ms), "on_failure": 'wait' | 'skip' | 'cancel', "out":
---        JSON of the ids whose results are the flow's, "name": text, "timeout": ms until it is given up, "draft", "open"
+--        JSON of the ids whose results are the flow's, "name": text, "timeout": ms until it is given up, "draft", "open",
+--        "keyed" as in `enqueue`, where the id is the caller's own
 --        per task: id, payload, options as of a task that is enqueued, for how many ends it waits ('aN': N, one of which
 --        is enough), '1' if it waits for ends of any kind only, its successors (JSON by kinds, '' is none)
 -- Reply  'ok' when all of it is in (or was, when this is a call sent twice), else a list with one of these:
@@ -14,10 +15,11 @@
 --        'duplicate', id  as a list: the queue knows the id
 --        'full', size     as a list: the queue has that many tasks, dead ones not counted
 --        'over'           the draft was given up or cancelled
+--        'stale'          groups may be in other shards by now, of which its caller is to learn
 --        'broken'         the key of a state holds something else
 --@ Keys tasks, dead, waiting, spread
 --@ Uses noted, time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), ring
---@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes)
+--@ Uses flow (flows), nodes (known_options, goes_by_old, least_keyed, options_of, is_stale, look_up_all, write_nodes)
 local max_tasks, F, mark, meta = tonumber(ARGV[2]), ARGV[3], ARGV[4], cjson.decode(ARGV[6])
 local key = state .. F
 local known = redis.pcall('HMGET', key, 'status', 'mark', 'draft', 'expires')
@@ -68,6 +70,9 @@ for i = 7, #ARGV, 6 do
       sources[#sources + 1] = id
     end
   end
+end
+if is_stale() or meta.keyed and meta.keyed < (tonumber(redis.call('HGET', base .. 'growth', 'keyed')) or 0) then
+  return {meta.total and 'stale' or 'over'}
 end
 
 local expires = known[4]

@@ -19,10 +19,11 @@
 --        'full', size     as a list: the queue has that many tasks, dead ones not counted
 --        'missing', id    as a list: the flow has no task of that id
 --        'many', id       as a list: it would have more than 10,000 successors
+--        'stale'          groups may be in other shards by now, of which its caller is to learn
 --        'broken'         the key of a state holds something else
 --@ Keys working, tasks, waiting
 --@ Uses noted, time (now, stamp, fraction), groups (book, settle), judge, ring, clear, forget
---@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes)
+--@ Uses flow (flows), nodes (known_options, goes_by_old, least_keyed, options_of, is_stale, look_up_all, write_nodes)
 --@ Uses grow (MOST_SUCCESSORS, fields_of, heir_of, stand, nodes_from, too_many, grow)
 local max_tasks, T, last, meta = tonumber(ARGV[2]), ARGV[3], ARGV[5], cjson.decode(ARGV[7])
 local key = state .. T

@@ -14,6 +14,8 @@
 --@ Uses time (now, stamp, fraction), groups (book, settle), place, enter, append, ring
 --@ Uses noted, abroad (send_out, write_letter, tell_home), answer (answer, outcomes, refused)
 local max_tasks, fresh, rung = tonumber(ARGV[2]), {}, false
+-- The name of the queue of which this one is a shard, in its tag; nil where it is none.
+local queue = string.match(base, '^(.*):%d[%d.]*}:$')
 
 local function take_in(id, i, home, flow, stay)
   local given = cjson.decode(ARGV[i + 7])
@@ -48,8 +50,18 @@ for i = 3, #ARGV, 8 do
       redis.call('HEXISTS', tasks, id) == 1 then
     outcome = {'duplicate', id}
   else
-    local size = max_tasks and redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
-    if size and size >= max_tasks then
+    local size, group = max_tasks and redis.call('HLEN', tasks) - redis.call('ZCARD', dead), cjson.decode(ARGV[i + 7]).group
+    local gone = false
+    if group and queue then
+      --@ Uses share (home_of, home_of_group, divided, strayed)
+      -- That of this queue was asked before its groups were opened elsewhere; see `left`.
+      gone = string.match(home, '^(.*):[%d.]+}$') ~= queue and strayed(group)
+    end
+    if gone then
+      outcome = 'gone'
+      write_letter(id, {home, flow, stay, cjson.decode(ARGV[i + 7]).heard}, 'ended',
+        '!f its group is in another shard by now')
+    elseif size and size >= max_tasks then
       outcome = {'full', size}
     else
       take_in(id, i, home, flow, stay)

@@ -3,10 +3,18 @@
 -- A probe is one task that is handed out all the same, to see how it goes.
 --
 -- ARGV   resent, group ('' is the whole queue), time until the first probe and from one to the next (ms; none, or '',
---        is a pause without probes; if the group has one without, it stays so)
+--        is a pause without probes; if the group has one without, it stays so), '1' if the group may have come to another
+--        shard
 -- Reply  'ok'
 --@ Keys paused, probes, rated, tasks
 --@ Uses time (now, stamp, fraction), groups (book, settle), ring
+if ARGV[4] == '1' and ARGV[2] ~= '' then
+  --@ Uses refuse
+  local error = refuse(ARGV[2])
+  if error then
+    return error
+  end
+end
 local every = tonumber(ARGV[3])
 if every and redis.call('SISMEMBER', paused, ARGV[2]) == 1 and not redis.pcall('HGET', probes, ARGV[2]) then
   -- The pause has no probes, so an operator set it.  A circuit breaker's pause with probes must not replace it.

@@ -2,7 +2,8 @@
 --
 -- Bring dead tasks back to the end of the queue, or to their order; their attempts begin anew.
 --
--- ARGV   resent, mark, flow ('' is any task; else its tasks are looked at, and one whose state was lost ends as failed)
+-- ARGV   resent, mark, flow ('' is any task; else its tasks are looked at, and one whose state was lost ends as failed),
+--        '1' if their groups may have come to other shards
 --        per task: id
 -- Reply  'ok' when each task is pending again, else a list with one of these per task:
 --        'ok'         pending again
@@ -10,6 +11,8 @@
 --        'lost'       of the flow that was named: its state was lost, so it has ended as failed
 --        'flow'       it is a flow that goes on: its tasks are to be redriven by their ids
 --        'not_dead'   it is somewhere else
+--        'staged'     its group is in another shard, so it is on the stage, to be put there
+--        'stale'      the same, but it is of a flow, which stays here: it is dead still
 --        'unknown'    forgotten, or never enqueued
 --        'broken'     the key of its state holds something else
 --@ Keys dead, untold
@@ -18,8 +21,20 @@
 local mark, of_flow = ARGV[2], ARGV[3]
 -- `revived` has the ids that this call has brought back: a task that is named twice is dead only once.
 local ready, revived, rung = {}, {}, false
+-- Of a shard: whether a task belongs to another one by now, and what puts it onto the stage.  A guest is brought back where
+-- its home knows it.
+local leaves, put_off = nil, nil
+if ARGV[4] == '1' then
+  --@ Uses stage (to_stage)
+  function leaves(id, group)
+    return group and strayed(group) and redis.call('HEXISTS', base .. 'guests', id) == 0
+  end
+  function put_off(id)
+    to_stage(id)
+  end
+end
 
-for i = 4, #ARGV do
+for i = 5, #ARGV do
   local id = ARGV[i]
   local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'mark', 'group', 'order', 'flow', 'total')
   local outcome = 'ok'
@@ -37,7 +52,7 @@ for i = 4, #ARGV do
   elseif known.err then
     outcome = 'broken'
   elseif not known[1] then
-    outcome = 'unknown'
+    outcome = resent and leaves and redis.call('HEXISTS', base .. 'stage', id) == 1 and 'staged' or 'unknown'
   elseif revived[id] then
     outcome = 'not_dead'
   elseif resent and marked(known[3], mark) then
@@ -54,6 +69,8 @@ for i = 4, #ARGV do
     outcome = there and 'ok' or 'not_dead'
   elseif known[1] ~= DEAD then
     outcome = 'not_dead'
+  elseif known[6] and leaves and leaves(id, known[4]) then
+    outcome = 'stale'
   else
     revived[id] = true
     redis.call('ZREM', dead, id)
@@ -63,8 +80,13 @@ for i = 4, #ARGV do
     if known[6] then
       noted[#noted + 1] = {'revived', id, known[6]}
     end
-    place(id, known[4], known[5], ready)
-    rung = rung or not known[4]
+    if leaves and leaves(id, known[4]) then
+      outcome = 'staged'
+      put_off(id)
+    else
+      place(id, known[4], known[5], ready)
+      rung = rung or not known[4]
+    end
   end
   answer(outcome)
 end

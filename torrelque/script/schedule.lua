@@ -6,23 +6,30 @@
 -- ARGV   resent, block (ms), mark, name, payload, options, overlap, missed, grace (ms), until (ms), every (ms),
 --        phase (ms), what it was made from (JSON), source, revision (all from grace on: '' is none), instants at the
 --        most, then its instants (ms), ascending
---        options are a JSON object as of a task that is enqueued, without "delay" and "mark"
+--        options are a JSON object as of a task that is enqueued, without "delay" and "mark"; "keyed" is not kept
 -- Reply  'ok' when it is new or has changed, else a list with one of these:
 --        'ok'       it is new, or has changed
 --        'due'      more of it is due than one call fires, and nothing has changed yet: it is to be sent again
 --        'same'     it was set already
 --        'older'    one with a higher revision is set
+--        'stale'    its group may be in another shard by now, of which its caller is to learn
 --@ Keys limits
 --@ Uses noted, time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, moved)
 --@ Uses plan
 local mark, name = ARGV[3], ARGV[4]
 local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
+local keyed = string.match(ARGV[6], ',"keyed":(%d+)')
+if keyed then
+  ARGV[6] = string.gsub(ARGV[6], ',"keyed":%d+', '', 1)
+end
 local NAMES = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'every', 'phase', 'spec'}
 local FIRST = 17
 local known = redis.call('HMGET', key, 'revision', 'mark', 'last', 'since', unpack(NAMES))
 local revision, ready = tonumber(ARGV[15]), {}
 if resent and marked(known[2], mark) then
   return 'ok'
+elseif keyed and tonumber(keyed) < (tonumber(redis.call('HGET', base .. 'growth', 'keyed')) or 0) then
+  return {'stale'}
 elseif known[1] and revision and revision < (tonumber(known[1]) or 0) then
   return {'older'}
 end

@@ -90,6 +90,8 @@ class Base(TorrelqueQueue):
         """Begins to sweep, once the shards are known."""
         self._low: Callable[[list[str]], object] | None = None
         """Is told of schedules that have few instants left."""
+        self._fenced: set[tuple[int, int]] = set()
+        """Shards that are known to refuse who goes by fewer than so many, with that number."""
         self._known_until = float('inf')
         """When the map has not been read for so long that it is read before anything is sent to any shard."""
         self._closed = False
@@ -149,8 +151,10 @@ class Base(TorrelqueQueue):
     def _number_of_group(self, group: str) -> int:
         return shards.of_group(group, self._shape.keyed)
 
-    def _number_of_id(self, task_id: str) -> tuple[int, bool]:
-        return shards.of_id(task_id, self._shape)
+    def _number_of_id(self, task_id: str, now: bool = False) -> tuple[int, bool]:
+        """The shard that has handed a task out, or where it is ``now``, and whether it is certainly that one."""
+        number, certain = shards.of_id(task_id, self._shape)
+        return number, certain and not (now and shards.MOVED in self._shape.more)
 
     def _told(self, error: T) -> T:
         """An error that says which queue it is about."""
@@ -257,7 +261,7 @@ class Base(TorrelqueQueue):
     async def _seek(self, task_id: str, ask: Callable[[Torrelque], Awaitable[T]]) -> T:
         """Ask where an id says, else everywhere: an id of a caller's own is where the group is that it came with."""
         found = self._shards or await self._open()
-        number, certain = self._number_of_id(task_id)
+        number, certain = self._number_of_id(task_id, now=True)
         try:
             return await ask(await self._at(number))
         except TorrelqueLookupError:

@@ -18,8 +18,9 @@ from torrelque import (
 )
 from torrelque.protocol.check import check_ids
 
-from .base import Base
+from . import shards
 from .choose import STICK
+from .placing import Placing
 
 KEYED = 50
 """So many tasks with groups are sent to a shard together."""
@@ -51,17 +52,15 @@ Sent = tuple[list[TorrelqueTaskId], BaseException | None]
 
 
 async def enqueue_all(
-    queue: Base, tasks: Iterable[Any] | AsyncIterable[Any], options: Options
+    queue: Placing, tasks: Iterable[Any] | AsyncIterable[Any], options: Options
 ) -> list[TorrelqueTaskId]:
     """Enqueue all tasks; `TorrelqueBulkError` when that fails on the way."""
     await queue.ready()
     # Refuses options that cannot be meant, and sends nothing.
     await options.send(queue.home, (), options.group)
-    if isinstance(options.group, str):
-        return await options.send(queue.shard_of(group=options.group), tasks, options.group)
     if not isinstance(tasks, (AsyncIterable, Iterable)):
         raise TorrelqueTypeError(f'tasks must be an iterable or an async iterable, not {type(tasks).__name__}')
-    sender = _Keyed(queue, options) if callable(options.group) else _Plain(queue, options)
+    sender = _Plain(queue, options) if options.group is None else _Keyed(queue, options)
     source = _Source(tasks)
     try:
         async with contextlib.aclosing(source.read()) as reading:
@@ -103,7 +102,7 @@ class _Source:
 class _Plain:
     """Sends tasks without groups, in runs: one is on its way while the next is begun."""
 
-    def __init__(self, queue: Base, options: Options) -> None:
+    def __init__(self, queue: Placing, options: Options) -> None:
         self._queue, self._options = queue, options
         self.task_ids: list[TorrelqueTaskId] = []
         """Ids of the tasks that are known to be in, without gaps."""
@@ -151,7 +150,7 @@ class _Plain:
             raise error
 
 
-async def send_run(queue: Base, options: Options, run: Sequence[Any]) -> Sent:
+async def send_run(queue: Placing, options: Options, run: Sequence[Any]) -> Sent:
     """Have some tasks without groups taken by a shard, or by several where one is full."""
     task_ids: list[TorrelqueTaskId] = []
 
@@ -175,10 +174,16 @@ async def send_run(queue: Base, options: Options, run: Sequence[Any]) -> Sent:
 
 class _Keyed:
     """Sends tasks to the shards of their groups; of each shard one call is on its way at a time, which keeps the order
-    within the groups."""
+    within the groups.
 
-    def __init__(self, queue: Base, options: Options) -> None:
+    Which go together is decided by the map that there was at first; where groups come to other shards meanwhile, those
+    of one call may be for several.
+    """
+
+    def __init__(self, queue: Placing, options: Options) -> None:
         self._queue, self._options = queue, options
+        self._keyed, alone = queue._shape.keyed, isinstance(options.group, str)
+        self._most = STICK if alone else KEYED
         self._count = 0
         self._waiting: dict[int | None, list[tuple[int, Any, str | None]]] = {}
         """Tasks that are not sent yet by the number of their shard, None being any: number, task and group."""
@@ -195,15 +200,15 @@ class _Keyed:
     async def add(self, task: Any) -> None:
         group_of: Any = self._options.group
         try:
-            group = group_of(task)
-            shard = None if group is None else self._queue._number_of_group(group)
+            group = group_of if isinstance(group_of, str) else group_of(task)
+            shard = None if group is None else shards.of_group(group, self._keyed)
         except Exception:
             await self.finish()
             raise
         waiting = self._waiting.setdefault(shard, [])
         waiting.append((self._count, task, group))
         self._count += 1
-        if len(waiting) >= KEYED:
+        if len(waiting) >= self._most:
             await self._send(shard)
 
     async def finish(self) -> None:
@@ -236,27 +241,43 @@ class _Keyed:
         self._away.pop(shard, None)
 
     async def _call(self, shard: int | None, some: Sequence[tuple[int, Any, str | None]]) -> Exception | None:
-        tasks, groups = [task for _, task, _ in some], iter([group for _, _, group in some])
         error: Any = None
         if shard is None:
-            task_ids, error = await send_run(self._queue, self._options, tasks)
-        else:
+            task_ids, error = await send_run(self._queue, self._options, [task for _, task, _ in some])
+            self._ids.update(zip([number for number, _, _ in some], task_ids, strict=False))
+            return error  # type: ignore[no-any-return]
+        try:
+            await self._queue._heeding(lambda: self._send_keyed(some))
+        except Exception as exc:
+            error = exc
+        return error  # type: ignore[no-any-return]
+
+    async def _send_keyed(self, some: Sequence[tuple[int, Any, str | None]]) -> None:
+        """Send those that are not in, to the shards that have their groups now."""
+        queue = self._queue
+        by_shard: dict[int, list[tuple[int, Any, Any]]] = {}
+        for number, task, group in some:
+            if number not in self._ids:
+                assert group is not None
+                its_shard = by_shard.setdefault(queue._number_of_group(group), [])
+                its_shard.append((number, task, queue._routed(group)))
+        for shard, its in by_shard.items():
+            groups = iter([group for _, _, group in its])
+            task_ids: list[Any] = []
             try:
                 # The caller's function is asked once for each task.
-                found = await self._options.send(await self._queue._at(shard), tasks, lambda _: next(groups))
+                of_all = self._options.group if isinstance(self._options.group, str) else None
+                its_group: Any = its[0][2] if of_all is not None else lambda _, groups=groups: next(groups)
+                task_ids = await self._options.send(await queue._at(shard), [task for _, task, _ in its], its_group)
             except TorrelqueBulkError as exc:
-                task_ids, error = [*map(TorrelqueTaskId, exc.task_ids)], exc.__cause__
-            except Exception as exc:
-                task_ids, error = [], exc
-            else:
-                task_ids = found
-        for (number, _, _), task_id in zip(some, task_ids, strict=False):
-            self._ids[number] = task_id
-        return error  # type: ignore[no-any-return]
+                task_ids = [*map(TorrelqueTaskId, exc.task_ids)]
+                raise (exc.__cause__ or exc) from None
+            finally:
+                self._ids.update(zip([number for number, _, _ in its], task_ids, strict=False))
 
 
 async def settle_all(
-    queue: Base, verb: str, task_ids: Iterable[str], call: Callable[[Torrelque, list[str]], Awaitable[list[bool]]]
+    queue: Placing, verb: str, task_ids: Iterable[str], call: Callable[[Torrelque, list[str]], Awaitable[list[bool]]]
 ) -> list[bool]:
     """Release or touch tasks, at all shards of them at once; for each whether it was done, in their order."""
     ids = check_ids(task_ids)

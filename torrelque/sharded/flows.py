@@ -18,9 +18,10 @@ from torrelque.protocol.check import check_id
 
 from . import inside, shards
 from .base import Base, Pipeline
+from .placing import Placing
 
 
-class Flows(Base):
+class Flows(Placing):
     """What a queue object has for tasks that wait for tasks."""
 
     async def enqueue_flow(
@@ -54,15 +55,19 @@ class Flows(Base):
                 'a transaction is of one server, and a flow without an id of its own may be on any: give it one'
             )
 
-        async def enqueue(shard: Torrelque) -> TorrelqueTaskId:
+        own_id = None if flow_id is None else str.__str__(check_id(flow_id))
+
+        async def enqueue(shard: Torrelque, its_id: str | None = None) -> TorrelqueTaskId:
             return await shard.enqueue_flow(
-                await self._placed(given, shard), task=task, flow_id=flow_id, name=name, on_failure=on_failure, out=out,
+                await self._placed(given, shard), task=task, flow_id=its_id, name=name, on_failure=on_failure, out=out,
                 timeout=timeout, result_ttl=result_ttl, pipeline=pipeline,
             )  # fmt: skip
 
-        if flow_id is None:
-            return await self._anywhere(enqueue)
-        return await enqueue(await self._at(self._number_of_id(str.__str__(check_id(flow_id)))[0]))
+        async def enqueue_own() -> TorrelqueTaskId:
+            shard, _, its_id = await self._place_for(None, own_id, ())
+            return await enqueue(shard, its_id)
+
+        return await self._heeding((lambda: self._anywhere(enqueue)) if flow_id is None else enqueue_own)
 
     async def add_to_flow(self, nodes: Iterable[TorrelqueNode], *, by: TorrelqueTaskId) -> list[TorrelqueTaskId]:
         """Add tasks to the flow of a task that is being worked on, as `torrelque.Torrelque.add_to_flow`.
@@ -70,7 +75,12 @@ class Flows(Base):
         Tasks with groups are worked on where their groups are, as those of `enqueue_flow`.
         """
         shard = await self._shard_of_flow_of(by)
-        return await shard.add_to_flow(await self._placed(nodes, shard), by=by)
+        given = [*nodes] if isinstance(nodes, Iterable) else nodes
+
+        async def add() -> list[TorrelqueTaskId]:
+            return await shard.add_to_flow(await self._placed(given, shard), by=by)
+
+        return await self._heeding(add)
 
     async def graft(
         self,
@@ -89,10 +99,15 @@ class Flows(Base):
         A task with a group that is of a flow in another shard than its group cannot, as one of another queue cannot.
         """
         shard = await self._holder(by)
-        return await shard.graft(
-            await self._placed(nodes, shard), by=by, last=last, task=task, name=name, on_failure=on_failure,
-            timeout=timeout, result_ttl=result_ttl,
-        )  # fmt: skip
+        given = [*nodes] if isinstance(nodes, Iterable) else nodes
+
+        async def take_its_place() -> bool:
+            return await shard.graft(
+                await self._placed(given, shard), by=by, last=last, task=task, name=name, on_failure=on_failure,
+                timeout=timeout, result_ttl=result_ttl,
+            )  # fmt: skip
+
+        return await self._heeding(take_its_place)
 
     async def get_results(self, flow_id: str, *task_ids: str) -> list[TorrelqueOutcome]:
         """How some tasks of a flow have ended, with their results, as `torrelque.Torrelque.get_results`."""
@@ -153,7 +168,11 @@ class Flows(Base):
         placed: list[TorrelqueNode] = []
         for node in nodes:
             if isinstance(node, TorrelqueNode) and (node.group is not None or node.queue is not None):
-                node = node._replace(queue=await self._queue_for(node, at))
+                group = node.group
+                if isinstance(group, str) and node.queue in (None, self.name):
+                    # Before it is placed: a map that is read meanwhile is a newer one.
+                    group = self._routed(group)
+                node = node._replace(group=group, queue=await self._queue_for(node, at))
             placed.append(node)
         return placed
 

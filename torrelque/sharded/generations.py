@@ -15,7 +15,7 @@ from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueValueEr
 from torrelque.protocol.check import check_count
 
 from . import shards
-from .shards import BEFORE, Ask, Shape
+from .shards import BEFORE, MOVED, MOVING, Ask, Shape
 
 FRESH, CLOSING = 'fresh', 'closing'
 """What else a map says: the number of the first fresh shard, and of the first one that is closing."""
@@ -47,6 +47,8 @@ def with_more(queue: str, shape: Shape, count: int) -> Shape:
         raise TorrelqueValueError(f'shards must be from {present} to {shards.MOST}, not {count}')
     if CLOSING in shape.more:
         raise TorrelqueValueError(f'shards from {shape.more[CLOSING]} on are closing: let that be over first')
+    if MOVING in shape.more:
+        raise TorrelqueValueError('groups are moving: let that be over first')
     if shape.servers is None and count % present:
         raise TorrelqueValueError(f'shards must be a multiple of {present}, to be spread as evenly, not {count}')
     if shape.servers is None:
@@ -68,6 +70,31 @@ def with_closing(shape: Shape, count: int) -> Shape:
             f'shards must be from {shape.keyed}, which have the groups and ids, to {present - 1}, not {count}'
         )
     return shape._replace(generation=shape.generation + 1, more={**_rest(shape), CLOSING: count})
+
+
+def check_keyed(shape: Shape, count: int) -> None:
+    """Refuse a number of shards that groups and ids cannot be divided among."""
+    present = shape.more.get(MOVING) and shape.keyed
+    if present and present != count:
+        raise TorrelqueValueError(f'groups are moving to {present} shards: let that be over first')
+    if CLOSING in shape.more:
+        raise TorrelqueValueError(f'shards from {shape.more[CLOSING]} on are closing: let that be over first')
+    if check_count(count, 'shards') % shape.keyed:
+        raise TorrelqueValueError(
+            f'groups and ids are in {shape.keyed} shards, and may come to a multiple of these, not to {count}'
+        )
+
+
+def with_keyed(shape: Shape) -> Shape:
+    """The next map, in which groups and ids are divided among all shards; those that have moved are on their way."""
+    more = {**shape.more, MOVING: shape.keyed, MOVED: 1}
+    return shape._replace(generation=shape.generation + 1, keyed=len(shape.tags), more=more)
+
+
+def with_moved(shape: Shape) -> Shape:
+    """The next map, in which nothing of the groups and ids that have moved is where they were."""
+    more = {name: value for name, value in shape.more.items() if name != MOVING}
+    return shape._replace(generation=shape.generation + 1, more=more)
 
 
 def with_all_known(shape: Shape) -> Shape:
@@ -127,6 +154,6 @@ def newer(queue: str, text: Any, shape: Shape) -> Shape | None:
     if text is None:
         return None
     found, _ = shards.read_shape(text, queue)
-    if found.servers != shape.servers or found.keyed != shape.keyed:
+    if found.servers != shape.servers:
         raise TorrelqueError(f'the map of the shards is that of another queue: {text!r:.200}')
     return found if found.generation > shape.generation else None

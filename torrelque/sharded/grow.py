@@ -1,8 +1,8 @@
-"""More shards for plain tasks, and fewer again, while all goes on.
+"""More shards, and fewer again, while all goes on.
 
-Groups and ids of callers' own stay where they are: among the `keyed` first shards.  Each process reads the map every
-ten seconds.  There is no clock in it: a process puts tasks into new shards half a minute after it has read of them
-itself, and by then all others take from them.
+Groups and ids of callers' own are among the `keyed` first shards; how they come to more is in `moving`.  Each process
+reads the map every ten seconds.  There is no clock in it: a process puts tasks into new shards half a minute after it
+has read of them itself, and by then all others take from them.
 """
 
 import asyncio
@@ -12,10 +12,10 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from torrelque import Duration, Torrelque, TorrelqueError, TorrelqueTimeoutError
+from torrelque import Duration, Torrelque, TorrelqueError
 from torrelque.protocol.check import check_seconds
 
-from . import generations, shards
+from . import generations, inside, moving, shards
 from .operators import Operators
 from .shards import Shape
 
@@ -78,6 +78,24 @@ class Growth(Operators):
             await self._look()
         except TorrelqueError as exc:
             logger.warning('queue %r: the map of its shards was not read again: %s', self.name, exc)
+        if shards.MOVED in self._shape.more and not self._closed:
+            await self._carry_some()
+
+    async def _carry_some(self) -> None:
+        """Put what somebody has left on a stage where it belongs: whoever redrives a task may have died meanwhile."""
+        number = random.randrange(len(self._shards))
+        try:
+            if self._is_up(number):
+                await asyncio.wait_for(self._carry(number), PATIENCE)
+        except (asyncio.TimeoutError, TorrelqueError) as exc:
+            logger.debug('queue %r: the stage of shard %d was not looked at: %s', self.name, number, exc)
+
+    async def _carry(self, number: int) -> None:
+        """Put the tasks on the stage of a shard where they belong, which the newest map says."""
+        if not await inside.run(await self._at(number), inside.growing.read_stage):
+            return
+        await self._learn()
+        await self._take_steps(moving.carry(number, self._shape))
 
     async def _look(self) -> bool:
         """Read the map, in the home shard, or in another one where that is away; whether it was a newer one."""
@@ -136,27 +154,26 @@ class Growth(Operators):
 
     # Operators
 
-    async def grow(self, count: int) -> None:
-        """Have more shards for plain tasks, while all goes on; it takes about forty seconds.
+    async def grow(self, count: int, *, keyed: bool = False, timeout: Duration | None = None) -> None:
+        """Have more shards, while all goes on: for plain tasks it takes about forty seconds.
 
-        Groups and ids of callers' own stay where they are.  Processes that were started before take from the new shards
-        within ten seconds, and put tasks into them half a minute later.  To repeat the call is harmless, and goes on
-        with one that has failed on the way, or whose process has died.  Processes that say how many shards there are
-        may say as many as there were.
+        Processes that were started before take from the new shards within ten seconds, and put tasks into them half a
+        minute later.  To repeat the call is harmless, by anybody, and goes on with one that has failed on the way, or
+        whose process has died.  Processes that say how many shards there are may say as many as there were.
 
         :param count: how many there are to be, up to 192; of a Cluster, a multiple of how many there are, so that they
             are spread as evenly over its slots.
-        :raises TorrelqueValueError: there are more, or some are closing; nothing was changed.
+        :param keyed: whether groups and ids of callers' own come to the new shards as well, each half of a doubled
+            queue.  Tasks that wait stay where they are, and those that come meanwhile wait in the new shard until
+            nothing of the moved groups is left in the old one.
+        :param timeout: how long to wait (s) for what is left of these groups, and of these ids, where they were; None
+            is for ever.
+        :raises TorrelqueValueError: there are more, or some are closing, or a schedule has a group that would move;
+            nothing was changed.
+        :raises TorrelqueTimeoutError: something is left; tasks are taken as ever, and the call may be repeated.
         """
-        shape = await self._newest()
-        if count != len(shape.tags) or generations.CLOSING in shape.more:
-            shape = await self._write(generations.with_more(self.name, shape, count))
-        await self._drive(generations.spread(self.name, shape))
-        await self._equip(range(1, count))
-        if generations.FRESH in shape.more:
-            await asyncio.sleep(KNOWN + EVERY)
-            shape = await self._write(generations.with_all_known(shape))
-            await self._drive(generations.spread(self.name, shape))
+        limit = None if timeout is None else check_seconds(timeout, 'timeout')
+        await self._take_steps(moving.grow(self.name, count, KNOWN + EVERY, keyed, LOOK, limit))
 
     async def shrink(self, count: int, timeout: Duration | None = None) -> None:
         """Have fewer shards for plain tasks: nothing goes into the last ones any more, and when nothing has been in
@@ -166,32 +183,40 @@ class Growth(Operators):
         kept of finished tasks, such as results, cannot be asked for any more in the end.  To repeat the call is
         harmless, and goes on with one that has failed on the way.
 
-        :param count: how many are to stay, no fewer than have the groups: those that the queue had first.
+        :param count: how many are to stay, no fewer than have the groups.
         :param timeout: how long to wait (s); None is for ever.
         :raises TorrelqueTimeoutError: there are tasks in them still; they are closing, and tasks are taken from them.
         """
         limit = None if timeout is None else check_seconds(timeout, 'timeout')
+        await self._take_steps(moving.shrink(count, KNOWN, LOOK, limit))
+
+    async def _take_steps(self, steps: 'moving.Steps[T]') -> T:
+        """Do what a generator says, step by step; what it comes to."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        shape = await self._newest()
-        if shape.more.get(generations.CLOSING) != count:
-            if len(shape.tags) == count:
-                return
-            shape = await self._write(generations.with_closing(shape, count))
-        await self._drive(generations.spread(self.name, shape))
-        empty = looked = loop.time()
-        # A look that begins after that time ends it, because whoever did not know of it may have been the last to
-        # enqueue: a process that stood still meanwhile has not looked.
-        while looked - empty < KNOWN:
-            await asyncio.sleep(min(LOOK, KNOWN / 4))
-            looked = loop.time()
-            stats = [await (await self._at(number)).get_queue_stats() for number in range(count, len(shape.tags))]
-            if any(any(one) for one in stats):
-                empty = loop.time()
-                if limit is not None and empty - began > limit:
-                    left = sum(one.tasks for one in stats)
-                    raise self._told(TorrelqueTimeoutError(f'{left} tasks are left in the shards that are closing'))
-        await self._drive(generations.spread(self.name, await self._write(generations.without_closed(shape))))
+        began, answer = loop.time(), None
+        try:
+            while True:
+                step = steps.send(answer)
+                if isinstance(step, moving.At):
+                    answer = await inside.run(await self._at(step.number), step.make)
+                elif isinstance(step, moving.Wait):
+                    await asyncio.sleep(step.seconds)
+                    answer = loop.time() - began
+                elif isinstance(step, moving.Spread):
+                    answer = await self._drive(generations.spread(self.name, step.shape))
+                else:
+                    answer = await (self._newest() if isinstance(step, moving.Newest) else self._write(step.shape))
+        except StopIteration as over:
+            result: T = over.value
+            return result
+        except TorrelqueError as exc:
+            raise self._told(exc) from exc.__cause__
+
+    async def _learn(self) -> None:
+        try:
+            await asyncio.wait_for(self._newest(), PATIENCE)
+        except (asyncio.TimeoutError, TorrelqueError):
+            await self._catch_up()
 
     async def _newest(self) -> Shape:
         """The map as it is now."""
@@ -201,6 +226,8 @@ class Growth(Operators):
         shape = generations.newer(self.name, text, self._shape)
         if shape is not None:
             self._adopt(shape)
+            # Whoever wrote it may be dead.
+            await self._drive(generations.spread(self.name, shape))
         found: Shape = self._shape
         return found
 
@@ -215,20 +242,6 @@ class Growth(Operators):
         self._adopt(shape)
         return shape
 
-    async def _equip(self, numbers: range) -> None:
-        """Have shards go by the default limit of the home shard, and be paused where that is.
-
-        This is after the map was written.  Whoever changes these for all shards reads the map afterwards, and does so
-        again where it is a newer one: so what is set last is set everywhere, whoever comes first.
-        """
-        home = self._shards[0]
-        while True:
-            before = await _general(home)
-            for number in numbers:
-                await _equip(await self._at(number), before)
-            if await _general(home) == before:
-                return
-
     async def _everywhere(self, call: Callable[[Torrelque], Awaitable[T]], changes: bool = False) -> list[T]:
         done = await super()._everywhere(call)
         while changes and await self._look():
@@ -242,28 +255,3 @@ def _call(known: 'weakref.WeakMethod[Any]', *args: bool) -> None:
     if method is not None:
         method(*args)
 
-
-General = tuple[bool, Any, Any]
-"""Of all groups: whether it is paused, by which probes, and the default limit."""
-
-
-async def _general(shard: Torrelque) -> General:
-    keys = shard.keys
-    paused = await shard.command('SISMEMBER', keys['paused'], '')
-    probes = await shard.command('HGET', keys['probes'], '')
-    return bool(paused), probes, (await shard.get_limits()).get(None)
-
-
-async def _equip(shard: Torrelque, general: General) -> None:
-    paused, probes, limit = general
-    if await _general(shard) == general:
-        return
-    if paused:
-        every = None if probes is None else int(probes.split()[1]) / 1000
-        await shard.pause(None, probe=every)
-    else:
-        await shard.resume(None)
-    if limit is None:
-        await shard.set_limit(None)
-    else:
-        await shard.set_limit(None, concurrency=limit.concurrency, rate=limit.rate)

@@ -1,25 +1,43 @@
 """The only place of this layer that uses what is private of the core; `test/project/test_layout.py` lists it."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from torrelque import Torrelque, TorrelqueTaskId
 from torrelque.aio.shelf import Delivery, Shelf
 from torrelque.aio.waiters import Waiters
 from torrelque.codec import JSON
-from torrelque.error import no_reply, no_task
+from torrelque.error import ServerStaleError, no_reply, no_task
+from torrelque.protocol import growing, schedules, steps
+from torrelque.protocol.calls import Calls
+from torrelque.protocol.routed import Routed
 
 if TYPE_CHECKING:
     import torrelque.sync
 
 __all__ = [
-    'JSON', 'Delivery', 'Shelf', 'Waiters', 'end_ids', 'is_up', 'mark', 'marked', 'no_reply', 'no_task', 'shelf_of',
-    'waiters_of',
+    'JSON', 'Delivery', 'Make', 'Routed', 'ServerStaleError', 'Shelf', 'Waiters', 'end_ids', 'growing', 'is_up', 'mark',
+    'marked', 'no_reply', 'no_task', 'run', 'run_sync', 'schedules', 'shelf_of', 'steps', 'waiters_of',
 ]  # fmt: skip
 
 
 def end_ids(shard: 'Torrelque | torrelque.sync.Torrelque', suffix: str) -> None:
-    """Have the ids that a queue object makes end with the number of its shard."""
-    shard._calls.ids.suffix = suffix
+    """Have the ids that a queue object makes end with the number of its shard, which it is from now on."""
+    shard._calls.ids.suffix, shard._calls.is_shard = suffix, True
+
+
+Make = Callable[[Calls], steps.Steps[Any]]
+"""Makes what is done at one shard, by what that has for its calls."""
+
+
+async def run(shard: Torrelque, make: Make) -> Any:
+    """Do something at a shard; what it comes to."""
+    return await shard._started().run(make(shard._calls))
+
+
+def run_sync(shard: 'torrelque.sync.Torrelque', make: Make) -> Any:
+    """The same at one of the synchronous queue."""
+    return shard._run(make(shard._calls))
 
 
 def is_up(shard: Torrelque) -> bool:

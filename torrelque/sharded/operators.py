@@ -23,7 +23,7 @@ from torrelque import (
 from torrelque.protocol.check import check_call, check_count, check_iterable, check_seconds
 
 from . import inside
-from .base import Base
+from .placing import Placing
 
 logger = logging.getLogger(__package__)
 
@@ -31,7 +31,7 @@ LATE = 2.0
 """For how long (s) the statistics of a shard are waited for where those of others are told without."""
 
 
-class Operators(Base):
+class Operators(Placing):
     """What a queue object has for operators."""
 
     # Groups
@@ -53,7 +53,7 @@ class Operators(Base):
                 lambda shard: shard.set_limit(None, concurrency=concurrency, rate=rate), changes=True
             )
         else:
-            await (await self._of_group(group)).set_limit(group, concurrency=concurrency, rate=rate)
+            await self._with_group(group, lambda shard: shard.set_limit(group, concurrency=concurrency, rate=rate))
 
     async def get_limits(self) -> dict[str | None, TorrelqueLimit]:
         """All limits as they were set, by group; the default has the key None.  What was never set is not there.
@@ -62,6 +62,7 @@ class Operators(Base):
         the log has a warning.
         """
         every = await self._everywhere(lambda shard: shard.get_limits())
+        # The last shards go first: where a group has come from, what it had there stays, and counts for nothing.
         found = {group: limit for limits in every for group, limit in limits.items()}
         default = every[0].get(None)
         others = [number for number, limits in enumerate(every) if limits.get(None) != default]
@@ -84,7 +85,7 @@ class Operators(Base):
         if group is None:
             await self._everywhere(lambda shard: shard.pause(None, probe=probe), changes=True)
         else:
-            await (await self._of_group(group)).pause(group, probe=probe)
+            await self._with_group(group, lambda shard: shard.pause(group, probe=probe))
 
     async def resume(self, group: str | None = None, *, probing: bool = False) -> bool:
         """End a ``pause``, as `torrelque.Torrelque.resume`, of a group or (None) of the whole queue, at all shards.
@@ -94,7 +95,7 @@ class Operators(Base):
         """
         if group is None:
             return all(await self._everywhere(lambda shard: shard.resume(None, probing=probing), changes=True))
-        return await (await self._of_group(group)).resume(group, probing=probing)
+        return await self._with_group(group, lambda shard: shard.resume(group, probing=probing))
 
     async def get_group_stats(self, group: str) -> TorrelqueGroupStats:
         """How many tasks of a group wait, its slots and limits, all at one moment; O(1)."""
@@ -118,7 +119,7 @@ class Operators(Base):
         if task_ids:
             named: dict[int, list[str]] = {}
             for task_id in task_ids:
-                number, certain = self._number_of_id(task_id)
+                number, certain = self._number_of_id(task_id, now=True)
                 # Where nobody knows which shard has it, it is named to all: it is dead in one.
                 for one in [number] if certain else range(count):
                     named.setdefault(one, []).append(task_id)
@@ -130,7 +131,12 @@ class Operators(Base):
                 break
             left = None if limit is None else limit - done
             done += await (await self._at(number)).redrive(*some, limit=left)
+            # Those whose group is in another shard by now were taken out, to be put there.
+            await self._carry(number)
         return done
+
+    async def _carry(self, number: int) -> None:
+        """Put the tasks on the stage of a shard where they belong."""
 
     async def take_deaths(self, max_tasks: int = 50, *, again_after: Duration = 60) -> list[TorrelqueDeath]:
         """Learn of tasks that died where nobody saw it, as `torrelque.Torrelque.take_deaths`; there may be none.

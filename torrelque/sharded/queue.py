@@ -19,7 +19,7 @@ from torrelque import (
 )
 from torrelque.protocol import check
 
-from . import bulk
+from . import bulk, inside
 from .base import Client, Pipeline
 from .dispatch import Dispatcher
 from .flows import Flows
@@ -149,35 +149,29 @@ class Sharded(Growth, Schedules, Flows):
                     task, task_timeout=task_timeout, delay=delay, max_attempts=max_attempts, priority=priority
                 )
             )
-        if depends_on != () and (others := check.check_depends_on(depends_on)):
-            number = await self._number_of_all(others, group)
-        else:
-            others = []
-            if not self._shards:
-                await self._open()
-            if group is not None:
-                number = self._number_of_group(group)
-            elif task_id is not None:
-                # Where an id of a delivery has been is no matter: this is a new task.
-                number = self._number_of_id(str.__str__(check.check_id(task_id)))[0]
-            else:
-                number = self._chooser.choose(asyncio.get_running_loop().time())
-        return await (await self._at(number)).enqueue(
-            task, task_timeout=task_timeout, delay=delay, task_id=task_id, max_attempts=max_attempts, group=group,
-            priority=priority, depends_on=others, pipeline=pipeline,
-        )  # fmt: skip
+        others = check.check_depends_on(depends_on) if depends_on != () else []
+        if task_id is not None:
+            # Where an id of a delivery has been is no matter: this is a new task.
+            task_id = str.__str__(check.check_id(task_id))
+        if group is not None and not others and self._shards and not self._unproven:
+            # As below, without its coroutines: as a rule there is nothing to look for, and nothing is refused.
+            shard = self._shards[self._number_of_group(group)]
+            try:
+                return await shard.enqueue(
+                    task, task_timeout=task_timeout, delay=delay, task_id=task_id, max_attempts=max_attempts,
+                    group=self._routed(group), priority=priority, pipeline=pipeline,
+                )  # fmt: skip
+            except inside.ServerStaleError:
+                pass
 
-    async def _number_of_all(self, task_ids: Sequence[str], group: str | None) -> int:
-        """The shard that has all of some tasks, for one that waits for them."""
-        found = await self._by_shard(task_ids)
-        if len(found) > 1:
-            what = 'the tasks of depends_on are in different shards; make a flow of them'
-            raise self._told(TorrelqueValueError(what))
-        [number] = found
-        if group is not None and self._number_of_group(group) != number:
-            what = f'group {group!r} is in another shard than the tasks of depends_on; make a flow of them'
-            raise self._told(TorrelqueValueError(what))
-        return number
+        async def enqueue() -> TorrelqueTaskId:
+            shard, its_group, its_id = await self._place_for(group, task_id, others)
+            return await shard.enqueue(
+                task, task_timeout=task_timeout, delay=delay, task_id=its_id, max_attempts=max_attempts,
+                group=its_group, priority=priority, depends_on=others, pipeline=pipeline,
+            )  # fmt: skip
+
+        return await self._heeding(enqueue)
 
     async def enqueue_many(
         self,
@@ -215,7 +209,7 @@ class Sharded(Growth, Schedules, Flows):
         # It is gone through by each shard that is asked.
         only = [*only] if isinstance(only, Iterable) and not isinstance(only, (str, bytes)) else only
         found = self._shards or await self._open()
-        number, certain = self._number_of_id(task_id)
+        number, certain = self._number_of_id(task_id, now=True)
         if await (await self._at(number)).cancel(task_id, only=only):
             return True
         return not certain and await self._cancel_elsewhere(task_id, only, {*range(len(found))} - {number})

@@ -6,13 +6,13 @@ from typing import Any
 
 from torrelque import Duration, TorrelqueSchedule, TorrelqueTaskId, TorrelqueValueError
 
-from .base import Base
+from .placing import Placing
 
 Instant = float | datetime
 """A moment, as `torrelque.Torrelque.set_schedule` takes it."""
 
 
-class Schedules(Base):
+class Schedules(Placing):
     """What a queue object has for tasks that come again and again."""
 
     async def set_schedule(
@@ -45,16 +45,21 @@ class Schedules(Base):
         """
         if not self._shards:
             await self._open()
-        if group is not None and self._number_of_group(group) != 0:
-            raise self._told(TorrelqueValueError(
-                f'schedules are in the first shard, and group {group!r} is in another: let the task of the schedule '
-                'enqueue one of the group'
-            ))  # fmt: skip
-        return await (await self._at(0)).set_schedule(
-            name, task, times=times, every=every, phase=phase, task_timeout=task_timeout, max_attempts=max_attempts,
-            group=group, priority=priority, overlap=overlap, missed=missed, grace=grace, until=until, spec=spec,
-            source=source, revision=revision,
-        )  # fmt: skip
+
+        async def set_it() -> bool:
+            if group is not None and self._number_of_group(group) != 0:
+                raise self._told(TorrelqueValueError(
+                    f'schedules are in the first shard, and group {group!r} is in another: let the task of the '
+                    'schedule enqueue one of the group'
+                ))  # fmt: skip
+            its_group = None if group is None else self._routed(group)
+            return await (await self._at(0)).set_schedule(
+                name, task, times=times, every=every, phase=phase, task_timeout=task_timeout,
+                max_attempts=max_attempts, group=its_group, priority=priority, overlap=overlap, missed=missed,
+                grace=grace, until=until, spec=spec, source=source, revision=revision,
+            )  # fmt: skip
+
+        return await self._heeding(set_it)
 
     async def extend_schedule(
         self, name: str, times: Iterable[Instant], *, after: Instant | None, spec: Any = None

@@ -31,6 +31,9 @@ MOST = 192
 """How many shards a queue has at the most: beyond that, consumers that ask in vain would be most of the load."""
 BEFORE = 'before'
 """Among what a map has beside the rest: numbers of shards that the queue has had, which processes may still say."""
+MOVING, MOVED = 'moving', 'moved'
+"""Likewise: among how many shards groups and ids were divided, while some of them come to others; and whether any ever
+have, so that the number in an id is where its task was enqueued, and may not be where it is."""
 AT_HOME = 'schedule:'
 """What the names of groups begin with that schedules have of their own; they are where the schedules are."""
 
@@ -161,9 +164,17 @@ def of_id(task_id: str, shape: Shape) -> tuple[int, bool]:
         if shard is not None and shard < len(shape.tags):
             return shard, True
         if task_id.group is not None:
-            return of_group(task_id.group, shape.keyed), True
+            return of_group(task_id.group, shape.keyed), MOVED not in shape.more
     named = named_in(check_name(task_id, 'a task id'), len(shape.tags))
-    return (keyed_by(task_id, shape.keyed), False) if named is None else (named, True)
+    return (keyed_by(task_id, shape.keyed), False) if named is None else (named, MOVED not in shape.more)
+
+
+def before(word: str, shape: Shape) -> int | None:
+    """The shard that had an id of a caller's own, and may know it still; None where that is the one that has it."""
+    if MOVING not in shape.more or named_in(word, len(shape.tags)) is not None:
+        return None
+    old = keyed_by(word, shape.more[MOVING])
+    return None if old == keyed_by(word, shape.keyed) else old
 
 
 # The map

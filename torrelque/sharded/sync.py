@@ -2,7 +2,6 @@
 `torrelque.Torrelque`."""
 
 import itertools
-import random
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
@@ -24,8 +23,9 @@ from torrelque import (
 from torrelque.protocol import check
 from torrelque.sync import Torrelque
 
+from . import shards
 from .choose import STICK
-from .inside import JSON
+from .inside import JSON, Routed, ServerStaleError
 from .syncflows import Flows
 from .syncoperators import Operators
 from .threads import Client, Pipeline
@@ -114,32 +114,20 @@ class Sharded(Operators, Flows):
                     task, task_timeout=task_timeout, delay=delay, max_attempts=max_attempts, priority=priority
                 )
             )
-        self._all()
         others = check.check_depends_on(depends_on) if depends_on != () else []
-        if others:
-            number = self._number_of_all(others, group)
-        elif group is not None:
-            number = self._number_of_group(group)
-        else:
-            # Where an id of a delivery has been is no matter: this is a new task.
-            own = str.__str__(check.check_id(task_id)) if task_id is not None else None
-            number = random.randrange(self._chooser.count) if own is None else self._number_of_id(own)[0]
-        return self._at(number).enqueue(
-            task, task_timeout=task_timeout, delay=delay, task_id=task_id, max_attempts=max_attempts, group=group,
-            priority=priority, depends_on=others, pipeline=pipeline,
-        )  # fmt: skip
+        # Where an id of a delivery has been is no matter: this is a new task.
+        own = None if task_id is None else str.__str__(check.check_id(task_id))
+        if group is not None:
+            check.check_name(group, 'a group')
 
-    def _number_of_all(self, task_ids: Sequence[str], group: str | None) -> int:
-        """The shard that has all of some tasks, for one that waits for them."""
-        found = self._by_shard(task_ids)
-        if len(found) > 1:
-            what = 'the tasks of depends_on are in different shards; make a flow of them'
-            raise self._told(TorrelqueValueError(what))
-        [number] = found
-        if group is not None and self._number_of_group(group) != number:
-            what = f'group {group!r} is in another shard than the tasks of depends_on; make a flow of them'
-            raise self._told(TorrelqueValueError(what))
-        return number
+        def enqueue() -> TorrelqueTaskId:
+            shard, its_group, its_id = self._place_for(group, own, others)
+            return shard.enqueue(
+                task, task_timeout=task_timeout, delay=delay, task_id=its_id, max_attempts=max_attempts,
+                group=its_group, priority=priority, depends_on=others, pipeline=pipeline,
+            )  # fmt: skip
+
+        return self._heeding(enqueue)
 
     def enqueue_many(
         self,
@@ -165,8 +153,6 @@ class Sharded(Operators, Flows):
 
         # Refuses options that cannot be meant, and sends nothing.
         send(self._all()[0], (), group)
-        if isinstance(group, str):
-            return send(self._of_group(group), tasks, group)
         if not isinstance(tasks, Iterable):
             raise TorrelqueTypeError(f'tasks must be an iterable, not {type(tasks).__name__}')
         sender = _Sender(self, send, group)
@@ -186,7 +172,7 @@ class Sharded(Operators, Flows):
         # It is gone through by each shard that is asked.
         only = [*only] if isinstance(only, Iterable) and not isinstance(only, (str, bytes)) else only
         count = len(self._all())
-        number, certain = self._number_of_id(task_id)
+        number, certain = self._number_of_id(task_id, now=True)
         others = [] if certain else [other for other in range(count) if other != number]
         return any(self._at(one).cancel(task_id, only=only) for one in (number, *others))
 
@@ -363,6 +349,9 @@ class _Sender:
         self, queue: Sharded, send: Callable[[Torrelque, Iterable[Any], Any], list[TorrelqueTaskId]], group: Any
     ) -> None:
         self._queue, self._send, self._group = queue, send, group
+        self._keyed = queue._shape.keyed
+        """By how many shards it is decided which tasks go together; where groups come to others meanwhile, those of one
+        call may be for several."""
         self._count = 0
         self._waiting: dict[int | None, list[tuple[int, Any, str | None]]] = {}
         """Tasks that are not sent yet by the number of their shard, None being any: number, task and group."""
@@ -375,12 +364,12 @@ class _Sender:
 
     def add(self, task: Any) -> None:
         """Take a task, and send some when it is time."""
-        group = None if self._group is None else self._group(task)
-        shard = None if group is None else self._queue._number_of_group(group)
+        group = self._group(task) if callable(self._group) else self._group
+        shard = None if group is None else shards.of_group(group, self._keyed)
         waiting = self._waiting.setdefault(shard, [])
         waiting.append((self._count, task, group))
         self._count += 1
-        if len(waiting) >= (STICK if shard is None else KEYED):
+        if len(waiting) >= (KEYED if callable(self._group) and shard is not None else STICK):
             self._go(shard)
 
     def finish(self) -> None:
@@ -390,29 +379,40 @@ class _Sender:
 
     def _go(self, shard: int | None) -> None:
         some = self._waiting.pop(shard)
-
-        def send(to: Torrelque) -> None:
-            left = [one for one in some if one[0] not in self._ids]
-            groups = iter([group for _, _, group in left])
-            try:
-                # The caller's function is asked once for each task.
-                group = None if shard is None else lambda _: next(groups)
-                task_ids, error = self._send(to, [task for _, task, _ in left], group), None
-            except TorrelqueBulkError as exc:
-                task_ids, error = [*map(TorrelqueTaskId, exc.task_ids)], exc
-            self._ids.update(zip([number for number, _, _ in left], task_ids, strict=False))
-            if error is not None:
-                full = shard is None and isinstance(error.__cause__, TorrelqueFullError)
-                raise (error.__cause__ or error) if full else error
-
         try:
             if shard is None:
-                self._queue._anywhere(send, fresh=True)
+                self._queue._anywhere(lambda to: self._send_run(to, some, None), fresh=True)
             else:
-                send(self._queue._at(shard))
+                self._queue._heeding(lambda: self._send_keyed(some))
         except TorrelqueBulkError as exc:
             self._waiting.clear()
             raise (exc.__cause__ or exc) from None
         except BaseException:
             self._waiting.clear()
             raise
+
+    def _send_keyed(self, some: list[tuple[int, Any, str | None]]) -> None:
+        """Send those that are not in, to the shards that have their groups now."""
+        keyed = self._queue._shape.keyed
+        by_shard: dict[int, list[tuple[int, Any, str | None]]] = {}
+        for number, task, group in some:
+            assert group is not None
+            by_shard.setdefault(shards.of_group(group, keyed), []).append((number, task, group))
+        for number, its in by_shard.items():
+            self._send_run(self._queue._at(number), its, keyed)
+
+    def _send_run(self, to: Torrelque, some: list[tuple[int, Any, str | None]], keyed: int | None) -> None:
+        left = [one for one in some if one[0] not in self._ids]
+        groups = iter([None if keyed is None else Routed(group or '', keyed) for _, _, group in left])
+        # The caller's function is asked once for each task.
+        group: Any = None if keyed is None else lambda _: next(groups)
+        try:
+            task_ids, error = self._send(to, [task for _, task, _ in left], group), None
+        except TorrelqueBulkError as exc:
+            task_ids, error = [*map(TorrelqueTaskId, exc.task_ids)], exc
+        self._ids.update(zip([number for number, _, _ in left], task_ids, strict=False))
+        if error is not None:
+            cause = error.__cause__
+            raise cause if isinstance(cause, ServerStaleError) or keyed is None and isinstance(
+                cause, TorrelqueFullError
+            ) else error

@@ -15,11 +15,12 @@ from torrelque import (
 from torrelque.protocol.check import check_id
 from torrelque.sync import Torrelque
 
-from . import shards
-from .threads import Base, Pipeline
+from . import inside, shards
+from .syncplacing import Placing
+from .threads import Pipeline
 
 
-class Flows(Base):
+class Flows(Placing):
     """What a queue object has for tasks that wait for tasks."""
 
     def enqueue_flow(
@@ -43,20 +44,25 @@ class Flows(Base):
                 'a transaction is of one server, and a flow without an id of its own may be on any: give it one'
             )
 
-        def enqueue(shard: Torrelque) -> TorrelqueTaskId:
+        own = None if flow_id is None else str.__str__(check_id(flow_id))
+
+        def enqueue(shard: Torrelque, its_id: str | None = None) -> TorrelqueTaskId:
             return shard.enqueue_flow(
-                self._placed(given, shard), task=task, flow_id=flow_id, name=name, on_failure=on_failure, out=out,
+                self._placed(given, shard), task=task, flow_id=its_id, name=name, on_failure=on_failure, out=out,
                 timeout=timeout, result_ttl=result_ttl, pipeline=pipeline,
             )  # fmt: skip
 
-        if flow_id is None:
-            return self._anywhere(enqueue)
-        return enqueue(self._at(self._number_of_id(str.__str__(check_id(flow_id)))[0]))
+        def enqueue_own() -> TorrelqueTaskId:
+            shard, _, its_id = self._place_for(None, own, ())
+            return enqueue(shard, its_id)
+
+        return self._heeding((lambda: self._anywhere(enqueue)) if own is None else enqueue_own)
 
     def add_to_flow(self, nodes: Iterable[TorrelqueNode], *, by: TorrelqueTaskId) -> list[TorrelqueTaskId]:
         """Add tasks to the flow of a task that is being worked on, as the asynchronous one."""
         shard = self._shard_of_flow_of(by)
-        return shard.add_to_flow(self._placed(nodes, shard), by=by)
+        given = [*nodes] if isinstance(nodes, Iterable) else nodes
+        return self._heeding(lambda: shard.add_to_flow(self._placed(given, shard), by=by))
 
     def graft(
         self,
@@ -72,10 +78,15 @@ class Flows(Base):
     ) -> bool:
         """Finish a task by others that take its place, as the asynchronous one."""
         shard = self._holder(by)
-        return shard.graft(
-            self._placed(nodes, shard), by=by, last=last, task=task, name=name, on_failure=on_failure,
-            timeout=timeout, result_ttl=result_ttl,
-        )  # fmt: skip
+        given = [*nodes] if isinstance(nodes, Iterable) else nodes
+
+        def take_its_place() -> bool:
+            return shard.graft(
+                self._placed(given, shard), by=by, last=last, task=task, name=name, on_failure=on_failure,
+                timeout=timeout, result_ttl=result_ttl,
+            )  # fmt: skip
+
+        return self._heeding(take_its_place)
 
     def get_results(self, flow_id: str, *task_ids: str) -> list[TorrelqueOutcome]:
         """How some tasks of a flow have ended, with their results, as the asynchronous one."""
@@ -104,17 +115,20 @@ class Flows(Base):
         placed: list[TorrelqueNode] = []
         for node in nodes:
             if isinstance(node, TorrelqueNode) and (node.group is not None or node.queue is not None):
-                node = node._replace(queue=self._queue_for(node, at))
+                group, keyed = node.group, self._shape.keyed
+                if isinstance(group, str) and node.queue in (None, self.name):
+                    group = inside.Routed(group, keyed)
+                node = node._replace(group=group, queue=self._queue_for(node, at, keyed))
             placed.append(node)
         return placed
 
-    def _queue_for(self, node: TorrelqueNode, at: Torrelque) -> str | None:
+    def _queue_for(self, node: TorrelqueNode, at: Torrelque, keyed: int) -> str | None:
         if node.queue is not None and node.queue != self.name:
             # What is another queue is known to whoever says so: this one has no siblings.
             return node.queue
         if node.group is None:
             return None
-        shard = self._of_group(node.group)
+        shard = self._at(shards.of_group(node.group, keyed))
         if shard.client is not at.client:
             raise self._told(TorrelqueValueError(
                 f'node {node.name!r} would be worked on by another server than that of its flow, of which that knows '

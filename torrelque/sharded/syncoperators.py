@@ -20,7 +20,7 @@ from torrelque import (
 )
 from torrelque.protocol.check import check_count, check_iterable
 
-from . import inside
+from . import inside, shards
 from .schedules import Instant
 from .syncgrow import Following
 
@@ -43,7 +43,7 @@ class Operators(Following):
         if group is None:
             self._everywhere(lambda shard: shard.set_limit(None, concurrency=concurrency, rate=rate), changes=True)
         else:
-            self._of_group(group).set_limit(group, concurrency=concurrency, rate=rate)
+            self._with_group(group, lambda shard: shard.set_limit(group, concurrency=concurrency, rate=rate))
 
     def get_limits(self) -> dict[str | None, TorrelqueLimit]:
         """All limits as they were set, by group; the default, which has the key None, is that of the home shard."""
@@ -64,13 +64,13 @@ class Operators(Following):
         if group is None:
             self._everywhere(lambda shard: shard.pause(None, probe=probe), changes=True)
         else:
-            self._of_group(group).pause(group, probe=probe)
+            self._with_group(group, lambda shard: shard.pause(group, probe=probe))
 
     def resume(self, group: str | None = None, *, probing: bool = False) -> bool:
         """End a ``pause``, as the asynchronous one; whether it is not paused any more."""
         if group is None:
             return all(self._everywhere(lambda shard: shard.resume(None, probing=probing), changes=True))
-        return self._of_group(group).resume(group, probing=probing)
+        return self._with_group(group, lambda shard: shard.resume(group, probing=probing))
 
     def get_group_stats(self, group: str) -> TorrelqueGroupStats:
         """How many tasks of a group wait, its slots and limits, as the asynchronous one."""
@@ -89,7 +89,7 @@ class Operators(Following):
         if task_ids:
             named: dict[int, list[str]] = {}
             for task_id in task_ids:
-                number, certain = self._number_of_id(task_id)
+                number, certain = self._number_of_id(task_id, now=True)
                 # Where nobody knows which shard has it, it is named to all: it is dead in one.
                 for one in [number] if certain else range(count):
                     named.setdefault(one, []).append(task_id)
@@ -101,6 +101,7 @@ class Operators(Following):
                 break
             left = None if limit is None else limit - done
             done += self._at(number).redrive(*some, limit=left)
+            self._carry(number)
         return done
 
     def take_deaths(self, max_tasks: int = 50, *, again_after: Duration = 60) -> list[TorrelqueDeath]:
@@ -186,16 +187,22 @@ class Operators(Following):
     ) -> bool:
         """Have a task enqueued at some instants, again and again, as the asynchronous one."""
         self._all()
-        if group is not None and self._number_of_group(group) != 0:
-            raise self._told(TorrelqueValueError(
-                f'schedules are in the first shard, and group {group!r} is in another: let the task of the schedule '
-                'enqueue one of the group'
-            ))  # fmt: skip
-        return self._at(0).set_schedule(
-            name, task, times=times, every=every, phase=phase, task_timeout=task_timeout, max_attempts=max_attempts,
-            group=group, priority=priority, overlap=overlap, missed=missed, grace=grace, until=until, spec=spec,
-            source=source, revision=revision,
-        )  # fmt: skip
+
+        def set_it() -> bool:
+            shape = self._shape
+            if group is not None and shards.of_group(group, shape.keyed) != 0:
+                raise self._told(TorrelqueValueError(
+                    f'schedules are in the first shard, and group {group!r} is in another: let the task of the '
+                    'schedule enqueue one of the group'
+                ))  # fmt: skip
+            its_group = None if group is None else inside.Routed(group, shape.keyed)
+            return self._at(0).set_schedule(
+                name, task, times=times, every=every, phase=phase, task_timeout=task_timeout,
+                max_attempts=max_attempts, group=its_group, priority=priority, overlap=overlap, missed=missed,
+                grace=grace, until=until, spec=spec, source=source, revision=revision,
+            )  # fmt: skip
+
+        return self._heeding(set_it)
 
     def extend_schedule(
         self, name: str, times: Iterable[Instant], *, after: Instant | None, spec: Any = None

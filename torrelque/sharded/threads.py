@@ -89,6 +89,8 @@ class Base:
         """What became of tasks in a call for many that has failed at other shards: by verb, id and token."""
         self._low: Callable[[list[str]], object] | None = None
         """Is told of schedules that have few instants left."""
+        self._fenced: set[tuple[int, int]] = set()
+        """Shards that are known to refuse who goes by fewer than so many, with that number."""
         self._known_until = float('inf')
         """When it is time to read the map again."""
         self._closed = False
@@ -176,8 +178,10 @@ class Base:
     def _number_of_group(self, group: str) -> int:
         return shards.of_group(group, self._shape.keyed)
 
-    def _number_of_id(self, task_id: str) -> tuple[int, bool]:
-        return shards.of_id(task_id, self._shape)
+    def _number_of_id(self, task_id: str, now: bool = False) -> tuple[int, bool]:
+        """The shard that has handed a task out, or where it is ``now``, and whether it is certainly that one."""
+        number, certain = shards.of_id(task_id, self._shape)
+        return number, certain and not (now and shards.MOVED in self._shape.more)
 
     def _told(self, error: T) -> T:
         """An error that says which queue it is about."""
@@ -291,7 +295,7 @@ class Base:
     def _seek(self, task_id: str, ask: Callable[[Torrelque], T]) -> T:
         """Ask where an id says, else everywhere, one after the other."""
         found = self._all()
-        number, certain = self._number_of_id(task_id)
+        number, certain = self._number_of_id(task_id, now=True)
         try:
             return ask(self._at(number))
         except TorrelqueLookupError:

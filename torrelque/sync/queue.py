@@ -26,8 +26,8 @@ from torrelque import (
 from torrelque.codec import JSON
 from torrelque.error import of_queue
 from torrelque.protocol import flows, steps
-from torrelque.protocol.bulk import BulkEnqueue
-from torrelque.protocol.calls import Call, Many
+from torrelque.protocol.bulk import BulkEnqueue, Many
+from torrelque.protocol.calls import Call
 from torrelque.protocol.check import check_count, milliseconds
 from torrelque.protocol.lease import renewed, renewing
 from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes, settled, settled_or_logged

@@ -42,6 +42,7 @@ from proof.mutants.mutants_of_health import HEALTHY
 from proof.mutants.mutants_of_layers import LAYERS
 from proof.mutants.mutants_of_loops import CALLING
 from proof.mutants.mutants_of_metrics import MEASURED
+from proof.mutants.mutants_of_moving import MOVING
 from proof.mutants.mutants_of_objects import OBJECTS
 from proof.mutants.mutants_of_operate_bulk import OPERATE_BULK
 from proof.mutants.mutants_of_operate_core import ATTEMPTS
@@ -67,8 +68,8 @@ MUTANTS = (
     *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING, *DISPATCHING,
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
-    *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *GROWING, *TOLD, *ABROAD, *DASHBOARD, *ALERTS,
-    *TELEMETRY, *PROBES, *MEASURED, *CONFIGURING,
+    *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *GROWING, *MOVING, *TOLD, *ABROAD, *DASHBOARD,
+    *ALERTS, *TELEMETRY, *PROBES, *MEASURED, *CONFIGURING,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'

@@ -24,7 +24,7 @@ GROWING = (
     ),
     Mutant(
         'grow-not-equipped', BEYOND, 'new shards are not paused where the queue is',
-        (client('sharded/grow', 'await self._equip(range(1, count))', 'pass'),),
+        (client('sharded/moving', 'yield from _equip(range(1, count))', 'pass'),),
         (GROW + 'test_new_shards_are_paused_and_limited_as_the_others',),
     ),
     Mutant(
@@ -60,7 +60,7 @@ GROWING = (
     ),
     Mutant(
         'shrink-with-tasks', 5, 'shards are gone that have tasks',
-        (client('sharded/grow', 'if any(any(one) for one in stats):', 'if not stats:'),),
+        (client('sharded/moving', 'if any(any(one) for one in stats):', 'if not stats:'),),
         (GROW + 'test_closed_shards_are_emptied_and_gone',),
     ),
 )  # fmt: skip

@@ -84,7 +84,8 @@ local function view(group)
     if rate ~= nil then
       it.rate = rate
     end
-    it.halted = count('SISMEMBER', 'paused', group) == 1
+    -- The second is for all groups of a shard that is shut, as those are that groups come to.
+    it.halted = count('SISMEMBER', 'paused', group) == 1 or count('SISMEMBER', 'paused', '\255') == 1
   end
   if it.halted then
     it.opens, it.every = probe_of(group)

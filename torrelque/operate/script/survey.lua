@@ -32,6 +32,8 @@ end
 
 slots = slots or all('groups')
 local heads, limits, probes, paused = all('heads'), all('limits'), all('probes'), all('paused', 'SMISMEMBER')
+-- All groups of a shard that is shut wait, as those do that have come to it.
+local shut = #paused > 0 and look('SISMEMBER', 'paused', '\255') == 1
 -- Without limits no group has a bucket that counts.
 local limited = redis.call('EXISTS', base .. 'limits') == 1
 for k, name in ipairs(names) do
@@ -42,7 +44,7 @@ for k, name in ipairs(names) do
   -- As for a claim, a bucket that holds something else is a full one.
   local bucket = limited and redis.pcall('GET', base .. 'rate:' .. name)
   reply[#reply + 1] = {name, waiting + (heads[k] and 1 or 0), slots[k] or false, heads[k] or false, limits[k] or false,
-    paused[k] or 0, probes[k] or false, type(bucket) == 'string' and bucket or false, first and since(first) or false}
+    shut and 1 or paused[k] or 0, probes[k] or false, type(bucket) == 'string' and bucket or false, first and since(first) or false}
 end
 
 return reply

@@ -54,6 +54,10 @@ local function all(command, name)
 end
 
 local limits, heads, shut = all('HMGET', 'limits'), all('HMGET', 'heads'), all('SMISMEMBER', 'paused')
+if #shut > 0 and look('SISMEMBER', 'paused', '\255') == 1 then
+  -- A shard that groups come to, and that hands none of them out yet.
+  return reply
+end
 local default = slots_of(look('HGET', 'limits', '')) or math.huge
 local rated = (look('ZCARD', 'rated') or 0) > 0
 local pcall, min, max, members = redis.pcall, math.min, math.max, base .. 'group:'
