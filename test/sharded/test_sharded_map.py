@@ -13,6 +13,7 @@ import pytest
 import redis.asyncio
 
 import torrelque
+import torrelque.sharded.sync
 from support.servers import MakeServer, RealServer
 from support.sharding import NAME, all_keys, open_cluster, open_one, open_servers, tags_of
 from support.topology import Cluster
@@ -168,6 +169,57 @@ async def test_a_queue_of_a_cluster_is_not_one_of_servers(cluster: Cluster) -> N
             copy = json.loads(await shard.command('GET', shard.keys['shards']))
             assert copy['shard'] == number
             assert len(copy['tags']) == 12
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('said', [12, 24, None])
+async def test_a_map_that_a_primary_has_lost_is_told_by_the_others(cluster: Cluster, said: int | None) -> None:
+    async with open_cluster(cluster, 24) as queue:
+        await queue.ready()
+        task_id = await queue.enqueue('a', group='b')
+        async with Torrelque(queue.client, queue=NAME) as own:
+            assert await own.command('DEL', '{email}:shards') == 1
+            async with Sharded(queue.client, queue=NAME, shards=said) as other:
+                if said == 12:
+                    # Another one is not made: there are tasks in the shards of this one.
+                    with pytest.raises(torrelque.ValueError, match='the queue has 24 shards, not 12'):
+                        await other.ready()
+                else:
+                    await other.ready()
+                    assert [shard.name for shard in other.shards] == [shard.name for shard in queue.shards]
+                    assert (await other.dequeue(20))[0] == task_id
+            assert json.loads(await own.command('GET', '{email}:shards'))['generation'] == 1
+
+
+async def test_whoever_finds_the_map_lost_writes_it_again(server: RealServer, client: redis.asyncio.Redis) -> None:
+    async with open_one(server, 2) as queue:
+        await queue.ready()
+        before = {key: await client.get(key) for key in await all_keys(client)}
+        await client.flushall()
+        assert not await queue._look()
+        assert {key: await client.get(key) for key in await all_keys(client)} == before
+        with server.sync_client() as own, torrelque.sharded.sync.Sharded(own, queue=NAME) as other:
+            other.ready()
+            await client.flushall()
+            assert not other._look()
+            assert {key: await client.get(key) for key in await all_keys(client)} == before
+        # Somebody has begun anew, with other shards.
+        await client.flushall()
+        async with open_one(server, 3) as third:
+            await third.ready()
+        with pytest.raises(torrelque.Error, match='the map of the shards is that of another queue'):
+            await queue._look()
+
+
+async def test_one_server_twice_is_refused_and_nothing_is_left_of_it(
+    server: RealServer, client: redis.asyncio.Redis
+) -> None:
+    async with server.client() as again, Sharded([client, again], queue=NAME) as queue:
+        with pytest.raises(torrelque.ValueError, match=r'server 1 of the list, .* is server 0 of the queue'):
+            await queue.enqueue('a')
+    assert await all_keys(client) == set()
+    async with open_one(server) as queue:
+        await queue.enqueue('a')
 
 
 async def test_what_is_no_client_or_no_list_of_them_is_refused(client: redis.asyncio.Redis) -> None:

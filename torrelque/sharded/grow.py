@@ -91,7 +91,10 @@ class Growth(Operators):
                 error = exc if isinstance(exc, TorrelqueError) else error
         else:
             raise error
-        shape = generations.newer(shard.name, text, self._shape)
+        if text is None:
+            shape = await self._drive(generations.restore(self.name, self._shape))
+        else:
+            shape = generations.newer(shard.name, text, self._shape)
         if shape is None or shape.generation <= self._shape.generation:
             return False
         self._adopt(shape)
