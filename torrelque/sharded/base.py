@@ -353,13 +353,15 @@ class Base(TorrelqueQueue):
     async def _probe(self, number: int) -> None:
         """Come to an end when a shard is there again.
 
-        A connection is made for what is to be sent only, so somebody has to send something.
+        A connection is made for what is to be sent only, so somebody has to send something.  It is about a key, because
+        a primary that has just come back to its Cluster answers, and still refuses whatever is about one.
         """
         warned = False
         try:
             while not self._closed:
                 try:
-                    await (await self._at(number)).command('PING')
+                    shard = await self._at(number)
+                    await shard.command('GET', shards.key_of(shard.name))
                     return
                 except TorrelqueConnectionError:
                     # It was tried for some ten seconds.
