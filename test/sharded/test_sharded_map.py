@@ -245,11 +245,27 @@ async def test_what_is_no_client_or_no_list_of_them_is_refused(client: redis.asy
             Sharded(client, **{'queue': NAME, **options})
 
 
-async def test_a_map_that_cannot_be_read_is_told(server: RealServer, client: redis.asyncio.Redis) -> None:
-    await client.set('{email}:shards', 'spoilt')
-    async with open_one(server) as queue:
-        with pytest.raises(torrelque.Error, match='the map of the shards cannot be read'):
+WELL = {'generation': 1, 'keyed': 2, 'tags': ['email:0', 'email:1'], 'servers': 1, 'server': 0}
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'spoilt', '', 'null', '5', '[' * 100_000, json.dumps({**WELL, 'generation': float('inf')}),
+        *(json.dumps({**WELL, **wrong}) for wrong in (
+            {'generation': 1.5}, {'generation': -1}, {'keyed': 0}, {'keyed': 3}, {'keyed': '2'}, {'keyed': True},
+            {'tags': 'ab'}, {'tags': [1, 2]}, {'tags': ['email:0'] * 2}, {'tags': ['', 'a']}, {'tags': ['a', 'a{b}']},
+            {'tags': ['a', '\ud800']}, {'servers': 1.0}, {'servers': 'x'}, {'before': 4}, {'before': ['4']},
+            {'fresh': 'x'}, {'closing': 0},
+        )),
+    ],
+)  # fmt: skip
+async def test_a_map_that_cannot_be_read_is_told(server: RealServer, client: redis.asyncio.Redis, text: str) -> None:
+    await client.set('{email}:shards', text)
+    async with open_one(server, 2) as queue:
+        with pytest.raises(torrelque.Error, match="queue 'email': the map of the shards cannot be read"):
             await queue.enqueue('a')
+        assert await all_keys(client) == {b'{email}:shards'}
         await client.delete('{email}:shards')
         await queue.enqueue('a')
 

@@ -15,10 +15,7 @@ from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueValueEr
 from torrelque.protocol.check import check_count
 
 from . import shards
-from .shards import BEFORE, Ask, Shape
-
-FRESH, CLOSING = 'fresh', 'closing'
-"""What else a map says: the number of the first fresh shard, and of the first one that is closing."""
+from .shards import BEFORE, CLOSING, FRESH, Ask, Shape
 
 
 @functools.cache

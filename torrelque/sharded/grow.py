@@ -122,7 +122,7 @@ class Growth(Operators):
             self._settling.cancel()
             self._settling = None
         self._chooser.use(generations.used(self._shape, settled), len(self._shards))
-        if generations.FRESH in self._shape.more and not settled:
+        if shards.FRESH in self._shape.more and not settled:
             heed = weakref.WeakMethod(self._heed)
             self._settling = asyncio.get_running_loop().call_later(KNOWN, _call, heed, True)
 
@@ -152,11 +152,11 @@ class Growth(Operators):
         :raises TorrelqueValueError: there are more, or some are closing; nothing was changed.
         """
         shape = await self._newest()
-        if count != len(shape.tags) or generations.CLOSING in shape.more:
+        if count != len(shape.tags) or shards.CLOSING in shape.more:
             shape = await self._write(generations.with_more(self.name, shape, count))
         await self._drive(generations.spread(self.name, shape))
         await self._equip(range(1, count))
-        if generations.FRESH in shape.more:
+        if shards.FRESH in shape.more:
             await asyncio.sleep(KNOWN + EVERY)
             shape = await self._write(generations.with_all_known(shape))
             await self._drive(generations.spread(self.name, shape))
@@ -177,7 +177,7 @@ class Growth(Operators):
         loop = asyncio.get_running_loop()
         began = empty = loop.time()
         shape = await self._newest()
-        if shape.more.get(generations.CLOSING) != count:
+        if shape.more.get(shards.CLOSING) != count:
             if len(shape.tags) == count:
                 return
             shape = await self._write(generations.with_closing(shape, count))

@@ -31,6 +31,8 @@ MOST = 192
 """How many shards a queue has at the most: beyond that, consumers that ask in vain would be most of the load."""
 BEFORE = 'before'
 """Among what a map has beside the rest: numbers of shards that the queue has had, which processes may still say."""
+FRESH, CLOSING = 'fresh', 'closing'
+"""Likewise: the number of the first shard that not everybody may know yet, and of the first that gets no tasks more."""
 AT_HOME = 'schedule:'
 """What the names of groups begin with that schedules have of their own; they are where the schedules are."""
 
@@ -193,12 +195,29 @@ def read_shape(text: Any, queue: str) -> tuple[Shape, Mapping[str, Any]]:
         known = {name: found.pop(name) for name in ('generation', 'keyed', 'tags')}
         servers = found.pop('servers', None)
         place = {name: found.pop(name) for name in ('server', 'shard') if name in found}
-        shape = Shape(int(known['generation']), int(known['keyed']), tuple(known['tags']), servers, found)
-        if not 0 < shape.keyed <= len(shape.tags) or not all(isinstance(tag, str) for tag in shape.tags):
-            raise ValueError(shape)
-    except (ValueError, TypeError, LookupError, AttributeError) as exc:
+        shape = Shape(known['generation'], known['keyed'], tuple(known['tags']), servers, found)
+        if not isinstance(known['tags'], list):
+            raise ValueError(text)
+        _check_shape(shape, text)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as exc:
         raise _of(queue, TorrelqueError(f'the map of the shards cannot be read: {text!r:.200}')) from exc
     return shape, place
+
+
+def _check_shape(shape: Shape, text: Any) -> None:
+    """Refuse a map by which tasks would be put where nobody looks for them.
+
+    :raises ValueError: it is none.
+    """
+    tags = shape.tags
+    numbers = [shape.generation, shape.keyed, 1 if shape.servers is None else shape.servers]
+    numbers += [*shape.more.get(BEFORE, ()), *(shape.more[name] for name in (FRESH, CLOSING) if name in shape.more)]
+    if not all(type(number) is int and number > 0 for number in numbers) or shape.keyed > len(tags):
+        raise ValueError(text)
+    if len({*tags}) < len(tags) or not all(isinstance(tag, str) and tag and not {*'{}'} & {*tag} for tag in tags):
+        raise ValueError(text)
+    for tag in tags:
+        key_of(queue_of(tag))
 
 
 def open_cluster(queue: str, shards: int | None, default: int) -> Asking:
@@ -208,10 +227,14 @@ def open_cluster(queue: str, shards: int | None, default: int) -> Asking:
     if text is None or isinstance(text, TorrelqueConnectionError):
         # The primary that has the map is away, or was emptied: any other can tell it.
         copy = yield from _read_copy(queue, shards or default)
-        if copy is not None and text is None:
-            yield from send((0, queue, ('SET', key, copy.text(), 'NX')))
-            yield from send(*_copies(copy))
-        text = text if copy is None else copy.text()
+        if copy is None and text is not None:
+            # It was late only, maybe.
+            [text] = yield [(0, queue, ('GET', key))]
+        elif copy is not None:
+            if text is None:
+                yield from send((0, queue, ('SET', key, copy.text(), 'NX')))
+                yield from send(*_copies(copy))
+            text = copy.text()
     if text is None:
         made = Shape(1, shards or default, spread_tags(queue, shards or default))
         yield from send((0, queue, ('SET', key, made.text(), 'NX')))
