@@ -173,7 +173,13 @@ class Base(TorrelqueQueue):
             opening = self._opening = asyncio.ensure_future(self._read_map())
             # Whoever waits is told; where nobody does any more, the error is for nobody.
             opening.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(opening)
+        elif opening.get_loop() is not asyncio.get_running_loop():
+            what = 'a queue object belongs to the event loop it was first used in; make one for each'
+            raise self._told(TorrelqueError(what))
+        await asyncio.wait([opening])
+        if opening.cancelled():
+            raise self._told(TorrelqueClosedError('the queue was closed'))
+        return opening.result()
 
     async def _read_map(self) -> tuple[Torrelque, ...]:
         name, count, default = self.name, self._count, self._default
@@ -196,6 +202,8 @@ class Base(TorrelqueQueue):
         shard.task_timeout, shard.result_ttl = self.task_timeout, self.result_ttl
         shard.sweep_interval = self.sweep_interval
         inside.end_ids(shard, shards.suffix_of(number))
+        # All belong to one event loop, and not each to that in which it happens to be chosen first.
+        inside.bind(shard)
         return shard
 
     async def _drive(self, steps: Generator[Sequence[Ask], list[Any], T]) -> T:

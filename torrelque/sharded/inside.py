@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     import torrelque.sync
 
 __all__ = [
-    'JSON', 'Delivery', 'Shelf', 'Waiters', 'end_ids', 'is_up', 'mark', 'marked', 'no_reply', 'no_task', 'shelf_of',
-    'waiters_of',
+    'JSON', 'Delivery', 'Shelf', 'Waiters', 'bind', 'end_ids', 'is_up', 'mark', 'marked', 'no_reply', 'no_task',
+    'shelf_of', 'waiters_of',
 ]  # fmt: skip
 
 
 def end_ids(shard: 'Torrelque | torrelque.sync.Torrelque', suffix: str) -> None:
     """Have the ids that a queue object makes end with the number of its shard."""
     shard._calls.ids.suffix = suffix
+
+
+def bind(shard: Torrelque) -> None:
+    """Have a queue object belong to the running event loop from now on, as after its first call."""
+    shard._started()
 
 
 def is_up(shard: Torrelque) -> bool:
