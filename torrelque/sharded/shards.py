@@ -197,7 +197,9 @@ def open_cluster(queue: str, shards: int | None, default: int) -> Asking:
         # The primary that has the map is away: any other can tell it.
         tags = spread_tags(queue, shards or default)
         copies = yield [(0, queue_of(tag), ('GET', key_of(queue_of(tag)))) for tag in tags]
-        text = next((copy for copy in copies if isinstance(copy, bytes)), text)
+        text = next((copy for copy in copies if isinstance(copy, bytes)), None)
+        if text is None:
+            [text] = yield [(0, queue, ('GET', key))]
     if text is None:
         made = Shape(1, shards or default, spread_tags(queue, shards or default))
         yield from send((0, queue, ('SET', key, made.text(), 'NX')))
