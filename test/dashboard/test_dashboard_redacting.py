@@ -158,14 +158,15 @@ def test_schedule_flow_and_what_stands_in_the_way_have_nothing_left_either() -> 
     holder = made(operate.Holder, id='1', doing='delayed', error=LEAK)
     reason = made(operate.Reason, code='x', text=LEAK, error=LEAK, holders=(holder,))
     group = made(operate.ErrorGroup, what=LEAK, message=LEAK, sample=LEAK)
+    away = operate.AwayShard('q', 1, 'q:1', 'redis://here', LEAK)
     shown = [
         SHIELD.schedule(schedule), SHIELD.flow(flow), SHIELD.reason(reason), SHIELD.act(made(operate.Act, what=LEAK)),
-        SHIELD.errors(operate.Errors('q', 0.0, (group,), 1, 1, 0, 0)), SHIELD.overview(made(operate.Overview,
-        error=LEAK)),
+        SHIELD.errors(operate.Errors('q', 0.0, (group,), 1, 1, 0, 0)),
+        SHIELD.overview(made(operate.Overview, away=(away,), error=LEAK)),
         SHIELD.page(operate.Page('q', 'dead', 0.0, (task(error=LEAK),), None, 1)),
     ]  # fmt: skip
     assert 'hunter2' not in repr(shown) + json.dumps([one.as_json() for one in shown])
-    assert repr(shown).count(DOTS) == 14
+    assert repr(shown).count(DOTS) == 15
     assert Shield('full').flow(flow) == flow
 
 

@@ -92,7 +92,8 @@ def test_rules_of_a_file() -> None:
 def test_default_rules_are_those_that_have_a_default_and_no_namesake() -> None:
     rules = rules_of({'defaults': True, 'oldest': {'when': 'oldest', 'above': '1h'}})
     assert [rule.name for rule in rules] == [
-        'oldest', 'failed_share', 'dead_new', 'no_worker', 'stalled', 'stuck', 'overdue', 'paused', 'late', 'dry'
+        'oldest', 'failed_share', 'dead_new', 'no_worker', 'stalled', 'stuck', 'overdue', 'paused',
+        'shards_away', 'late', 'dry',
     ]  # fmt: skip
     assert rules[0].above == 3600
     assert rules_of({}) == rules_of({'defaults': False}) == []

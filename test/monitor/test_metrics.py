@@ -86,7 +86,7 @@ async def test_leases_that_have_ended_are_told_by_the_first(queue: Torrelque) ->
 
 def test_no_label_tells_a_worker_a_host_or_a_task() -> None:
     labels = {label for row in ROWS for label in row.labels}
-    assert labels == {'queue', 'status', 'state', 'task', 'outcome', 'group', 'rule'}
+    assert labels == {'queue', 'status', 'state', 'task', 'outcome', 'group', 'rule', 'shard'}
     grouped = {row.name for row in ROWS if 'group' in row.labels}
     assert grouped == {'torrelque_group_waiting', 'torrelque_group_oldest_age_seconds'}
     assert all(re.fullmatch('torrelque_[a-z_]+', row.name) and row.help.endswith('.') for row in ROWS)

@@ -165,7 +165,7 @@ async def test_several_queues_are_added(queue: Torrelque, client: redis.asyncio.
 def test_what_is_added_is_a_sum_the_least_or_the_most() -> None:
     numbers = {field.name: 1 for field in fields(Overview)}
     texts = {'queue': 'a', 'exact': (), 'broken': (), 'error': None, 'paused': False, 'late_names': ('x',),
-             'dry_names': ()}  # fmt: skip
+             'dry_names': (), 'away': ()}  # fmt: skip
     one = Overview(**{**numbers, **texts})  # type: ignore[arg-type]
     two = replace(
         one, queue='b', oldest=0.5, newest_dead=9.0, oldest_dead=None, probe=None, server_time=7.0, late_since=0.25,

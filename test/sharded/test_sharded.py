@@ -222,6 +222,28 @@ async def test_closing_ends_whoever_waits_and_refuses_what_comes_after(sharded: 
     await sharded.aclose()
 
 
+async def test_whoever_waits_for_the_map_when_it_is_closed_is_told_so(server: RealServer) -> None:
+    async with open_one(server) as queue:
+        enqueuing = asyncio.ensure_future(queue.enqueue('a'))
+        while queue._opening is None:
+            await asyncio.sleep(0)
+        await queue.aclose()
+        with pytest.raises(torrelque.ClosedError, match="queue 'email': the queue was closed"):
+            await enqueuing
+
+
+async def test_one_that_was_used_is_refused_in_every_other_event_loop(server: RealServer) -> None:
+    async def ask() -> None:
+        for _ in range(20):
+            with pytest.raises(torrelque.Error, match='a queue object belongs to the event loop it was first used in'):
+                await queue.enqueue('a')
+
+    async with open_one(server) as queue:
+        await queue.enqueue('a')
+        await asyncio.to_thread(asyncio.run, ask())
+        assert (await queue.get_queue_stats()).tasks == 1
+
+
 async def test_one_that_was_never_used_is_closed_at_once(server: RealServer) -> None:
     async with open_one(server) as queue:
         pass

@@ -14,7 +14,7 @@ from support.bounding import Bound
 from support.servers import MakeServer, RealServer
 from support.sharding import drain, group_of, numbers_of, open_cluster, open_servers
 from support.topology import Cluster
-from torrelque.sharded import Sharded
+from torrelque.sharded import Sharded, inside
 
 pytestmark = [pytest.mark.first_server, pytest.mark.long]
 
@@ -74,6 +74,25 @@ async def test_plain_tasks_go_on_where_a_server_is_killed_and_come_back_to_it(
     trio[1].start()
     await until_all_are_given_tasks(queue)
     assert (await queue.get_task_state(before)).status is torrelque.TaskStatus.PENDING
+
+
+async def test_plain_tasks_do_not_go_to_a_primary_that_is_back_before_it_serves_its_slots(
+    cluster: Cluster, hasty: None, bound: Bound
+) -> None:
+    bound(repeat=0.5)
+    async with open_cluster(cluster) as queue:
+        await queue.ready()
+        await queue.sweep()
+        with cluster.without_slot(cluster.slot_of(queue.shards[1].name)) as primary:
+            primary.client_kill_filter(_type='normal')
+            while inside.is_up(queue.shards[1]):
+                await asyncio.sleep(0)
+            await enqueue_some(queue, 50, {0, 2})
+            while not inside.is_up(queue.shards[1]):
+                await asyncio.sleep(0)
+            # It answers again.
+            await enqueue_some(queue, 50, {0, 2})
+        await until_all_are_given_tasks(queue)
 
 
 async def test_a_call_for_all_shards_says_where_it_was_not_done(queue: Sharded, trio: list[RealServer]) -> None:

@@ -13,6 +13,7 @@ import pytest
 import redis.asyncio
 
 import torrelque
+import torrelque.sharded.sync
 from support.servers import MakeServer, RealServer
 from support.sharding import NAME, all_keys, open_cluster, open_one, open_servers, tags_of
 from support.topology import Cluster
@@ -170,6 +171,57 @@ async def test_a_queue_of_a_cluster_is_not_one_of_servers(cluster: Cluster) -> N
             assert len(copy['tags']) == 12
 
 
+@pytest.mark.long
+@pytest.mark.parametrize('said', [12, 24, None])
+async def test_a_map_that_a_primary_has_lost_is_told_by_the_others(cluster: Cluster, said: int | None) -> None:
+    async with open_cluster(cluster, 24) as queue:
+        await queue.ready()
+        task_id = await queue.enqueue('a', group='b')
+        async with Torrelque(queue.client, queue=NAME) as own:
+            assert await own.command('DEL', '{email}:shards') == 1
+            async with Sharded(queue.client, queue=NAME, shards=said) as other:
+                if said == 12:
+                    # Another one is not made: there are tasks in the shards of this one.
+                    with pytest.raises(torrelque.ValueError, match='the queue has 24 shards, not 12'):
+                        await other.ready()
+                else:
+                    await other.ready()
+                    assert [shard.name for shard in other.shards] == [shard.name for shard in queue.shards]
+                    assert (await other.dequeue(20))[0] == task_id
+            assert json.loads(await own.command('GET', '{email}:shards'))['generation'] == 1
+
+
+async def test_whoever_finds_the_map_lost_writes_it_again(server: RealServer, client: redis.asyncio.Redis) -> None:
+    async with open_one(server, 2) as queue:
+        await queue.ready()
+        before = {key: await client.get(key) for key in await all_keys(client)}
+        await client.flushall()
+        assert not await queue._look()
+        assert {key: await client.get(key) for key in await all_keys(client)} == before
+        with server.sync_client() as own, torrelque.sharded.sync.Sharded(own, queue=NAME) as other:
+            other.ready()
+            await client.flushall()
+            assert not other._look()
+            assert {key: await client.get(key) for key in await all_keys(client)} == before
+        # Somebody has begun anew, with other shards.
+        await client.flushall()
+        async with open_one(server, 3) as third:
+            await third.ready()
+        with pytest.raises(torrelque.Error, match='the map of the shards is that of another queue'):
+            await queue._look()
+
+
+async def test_one_server_twice_is_refused_and_nothing_is_left_of_it(
+    server: RealServer, client: redis.asyncio.Redis
+) -> None:
+    async with server.client() as again, Sharded([client, again], queue=NAME) as queue:
+        with pytest.raises(torrelque.ValueError, match=r'server 1 of the list, .* is server 0 of the queue'):
+            await queue.enqueue('a')
+    assert await all_keys(client) == set()
+    async with open_one(server) as queue:
+        await queue.enqueue('a')
+
+
 async def test_what_is_no_client_or_no_list_of_them_is_refused(client: redis.asyncio.Redis) -> None:
     class_of_cluster: Any = redis.asyncio.RedisCluster(host='127.0.0.1', port=1)
     wrong: list[tuple[Any, type[Exception]]] = [
@@ -193,11 +245,27 @@ async def test_what_is_no_client_or_no_list_of_them_is_refused(client: redis.asy
             Sharded(client, **{'queue': NAME, **options})
 
 
-async def test_a_map_that_cannot_be_read_is_told(server: RealServer, client: redis.asyncio.Redis) -> None:
-    await client.set('{email}:shards', 'spoilt')
-    async with open_one(server) as queue:
-        with pytest.raises(torrelque.Error, match='the map of the shards cannot be read'):
+WELL = {'generation': 1, 'keyed': 2, 'tags': ['email:0', 'email:1'], 'servers': 1, 'server': 0}
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'spoilt', '', 'null', '5', '[' * 100_000, json.dumps({**WELL, 'generation': float('inf')}),
+        *(json.dumps({**WELL, **wrong}) for wrong in (
+            {'generation': 1.5}, {'generation': -1}, {'keyed': 0}, {'keyed': 3}, {'keyed': '2'}, {'keyed': True},
+            {'tags': 'ab'}, {'tags': [1, 2]}, {'tags': ['email:0'] * 2}, {'tags': ['', 'a']}, {'tags': ['a', 'a{b}']},
+            {'tags': ['a', '\ud800']}, {'servers': 1.0}, {'servers': 'x'}, {'before': 4}, {'before': ['4']},
+            {'fresh': 'x'}, {'closing': 0},
+        )),
+    ],
+)  # fmt: skip
+async def test_a_map_that_cannot_be_read_is_told(server: RealServer, client: redis.asyncio.Redis, text: str) -> None:
+    await client.set('{email}:shards', text)
+    async with open_one(server, 2) as queue:
+        with pytest.raises(torrelque.Error, match="queue 'email': the map of the shards cannot be read"):
             await queue.enqueue('a')
+        assert await all_keys(client) == {b'{email}:shards'}
         await client.delete('{email}:shards')
         await queue.enqueue('a')
 

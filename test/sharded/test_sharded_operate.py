@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from typing import Any
 
 import pytest
 
 import torrelque
-from support.servers import MakeServer
-from support.sharding import group_of, numbers_of, open_servers
+from support.sharding import group_of, numbers_of
 from torrelque import TorrelqueNode as Node
-from torrelque.operate import Operator, Plan, Selection
+from torrelque.operate import Operator, Plan, Selection, spread
 from torrelque.sharded import Sharded
 from torrelque.worker import Delivery, Worker
 
@@ -69,6 +67,28 @@ async def test_pages_go_through_all_shards_and_tell_each_task_once(sharded: Shar
     for cursor in ('', 'x', '7:', '-1:', '0', '0:x'):
         with pytest.raises(torrelque.ValueError):
             await operator.page(place, after=cursor)
+
+
+@pytest.mark.parametrize('newest_first', [False, True])
+async def test_tasks_that_have_an_instant_are_told_in_one_order_over_all_shards(
+    sharded: Sharded, newest_first: bool
+) -> None:
+    for k in (3, 9, 1, 5, 7, 4, 2, 8, 6, 0):
+        await sharded.enqueue(k, delay=1000 + k, group=group_of(k * k % 3, 3))
+    operator = Operator(sharded)
+    found, sizes, after = list[int](), list[int](), None
+    while after is not None or not found:
+        page = await operator.page('delayed', after=after, most=4, newest_first=newest_first)
+        found += [task.payload for task in page]
+        sizes.append(len(page))
+        after = page.cursor
+    assert (found, sizes) == (sorted(range(10), reverse=newest_first), [4, 4, 2])
+
+
+def test_what_is_looked_at_is_shared_out_by_how_much_each_shard_has() -> None:
+    assert spread.share_out({'a': 2, 'b': 1000, 'c': 50}, 100) == {'a': 2, 'c': 49, 'b': 49}
+    assert spread.share_out({'a': 2, 'b': 1000, 'c': 5}, 100) == {'a': 2, 'c': 5, 'b': 93}
+    assert spread.share_out({}, 100) == {}
 
 
 async def test_tasks_are_found_by_their_id_wherever_they_are(sharded: Sharded) -> None:
@@ -229,17 +249,3 @@ async def test_flows_and_schedules(sharded: Sharded) -> None:
 async def test_an_act_of_a_number_is_done_once(sharded: Sharded) -> None:
     one, other = Operator(sharded, number='7'), Operator(sharded, number='7')
     assert [await one.claim(), await other.claim(), await other.is_claimed()] == [True, False, True]
-
-
-@pytest.mark.long
-async def test_a_shard_that_is_away_is_said_and_the_others_are_told_of(make_server: MakeServer) -> None:
-    servers = [make_server() for _ in range(3)]
-    async with open_servers(servers) as queue:
-        await fill(queue)
-        servers[2].kill()
-        found = await Operator(queue).overview()
-        assert (found.queue, found.tasks, found.exact) == ('email', 6, ())
-        assert found.error is not None and 'no connection' in found.error
-        with contextlib.suppress(torrelque.ConnectionError):
-            await Operator(queue).examine()
-        servers[2].start()

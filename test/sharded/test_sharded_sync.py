@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -215,6 +216,47 @@ async def test_both_queues_are_one(server: RealServer, queue: Sharded) -> None:
     with pytest.raises(torrelque.ValueError, match='the queue has 3 shards, not 4'):
         with server.sync_client() as client, Sharded(client, queue=NAME, shards=4) as wrong:
             wrong.enqueue('a')
+
+
+def test_one_shard_that_refuses_keeps_nobody_from_the_tasks_of_others(
+    queue: Sharded, server: RealServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue.ready()
+    with server.sync_client() as client:
+        client.set(queue.shards[1].keys['working'], 'spoilt')
+        for number in (0, 2, 0, 2):
+            queue.enqueue(number, group=group_of(number, 3))
+            assert queue.release(queue.dequeue(0)[0])
+        with pytest.raises(torrelque.TimeoutError):
+            queue.dequeue(0.5)
+        assert caplog.text.count("queue 'email': a shard refuses to hand out tasks: ") <= 1
+        for number in (0, 2):
+            client.set(queue.shards[number].keys['working'], 'spoilt')
+        with pytest.raises(torrelque.ServerError, match='WRONGTYPE'):
+            queue.dequeue(0)
+
+
+@pytest.mark.long
+def test_who_does_not_wait_is_given_tasks_of_a_server_that_is_back(
+    make_server: MakeServer, bound: Bound, hasty: None, tmp_path: Path
+) -> None:
+    bound(repeat=1.0)
+    servers = [make_server(), make_server({'appendfsync': 'always'}, directory=tmp_path)]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.sync_client()) for server in servers]
+        queue = stack.enter_context(Sharded(clients, queue=NAME))
+        task_id = queue.enqueue('a', group=group_of(1, 2))
+        servers[1].kill()
+        with pytest.raises(torrelque.TimeoutError) as info:
+            queue.dequeue(0)
+        assert not info.value.replied
+        servers[1].start()
+        while True:
+            try:
+                assert queue.dequeue(0)[0] == task_id
+                break
+            except torrelque.TimeoutError:
+                time.sleep(0.01)
 
 
 @pytest.mark.long

@@ -81,6 +81,17 @@ class Cluster:
         self.begin_move(slot, to)
         self.finish_move(slot, to)
 
+    @contextmanager
+    def without_slot(self, slot: int) -> Iterator[redis.Redis]:
+        """Meanwhile its owner refuses what is about a key, as one that has just come back; a client of that node."""
+        owner = self._links[self.owner_of(slot)]
+        owner.execute_command('CLUSTER', 'DELSLOTS', slot)
+        try:
+            yield owner
+        finally:
+            owner.execute_command('CLUSTER', 'ADDSLOTS', slot)
+            _until(lambda: 'cluster_state:ok' in _text(owner.execute_command('CLUSTER', 'INFO')), 'it does not serve')
+
     def flush(self) -> None:
         for link in self._links:
             link.flushall()

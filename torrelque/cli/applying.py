@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from torrelque import TorrelqueLimit, TorrelqueLookupError, TorrelqueQueue
 from torrelque.config.amounts import instant, spell, spelt
 from torrelque.operate import Operator, ScheduleView
+from torrelque.operate.parts import limits_of
 
 from .listing import ALL
 from .out import number
@@ -72,7 +73,7 @@ async def differences(config: 'Config', operator: Operator) -> tuple[list[Change
 async def _limits(config: 'Config', operator: Operator, queue: TorrelqueQueue) -> tuple[list[Change], list[str | None]]:
     section = config.sections.queues.get(queue.name)
     wanted = {} if section is None else section.limits
-    limits = await queue.get_limits()
+    limits = await limits_of(queue)
     changes = []
     for group, limit in wanted.items():
         name = None if group == DEFAULT else group

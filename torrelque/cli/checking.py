@@ -129,7 +129,7 @@ async def look_closer(session: Session, one: Overview) -> More:
         more = more._replace(ended=max(late, default=0.0))
     if one.waiting:
         more = more._replace(stalled=await operator.stalled(queue=one.queue))
-    if one.ready and not one.workers:
+    if one.ready and not one.workers and one.workers_known:
         counted = one.lost or [view for view in await operator.functions() if view.queue == one.queue]
         more = more._replace(served=bool(counted))
     return more
@@ -140,6 +140,8 @@ def judge(one: Overview, limits: Limits, more: More = More()) -> Iterator[Findin
     if one.error is not None:
         yield _wrong(one, 'error', f'it cannot be read: {one.error}', 'doctor')
         return
+    for shard in one.away:
+        yield _wrong(one, 'shards', f'{shard} is away: {shard.why}', 'shards')
     if more.unknown is not None:
         yield _wrong(one, 'unknown', more.unknown, None)
     if one.broken:
@@ -180,6 +182,8 @@ def _of_figures(one: Overview, limits: Limits) -> Iterator[Finding]:
 
 def _of_workers(one: Overview, limits: Limits, more: More) -> Iterator[Finding]:
     age = one.oldest_age
+    if not one.workers_known:
+        return
     if limits.workers is not None and one.workers < limits.workers:
         alive = plural(one.workers, 'worker lives', 'workers live')
         yield _wrong(one, 'workers', f'{alive}, fewer than {number(limits.workers)}', 'workers')

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torrelque import TorrelqueError, TorrelqueQueue
 from torrelque.operate import Operator
+from torrelque.operate.parts import limits_of
 
 from . import target
 from .answers import ScheduleAnswer
@@ -105,7 +106,7 @@ async def _schedule(session: Session, task: Any, due: Due) -> int:
 async def _keep_order(operator: Operator, group: str | None) -> None:
     """Have the calls of an ordered function run one at a time; what else limits its group stays."""
     if group is not None:
-        limit = (await operator.queue().get_limits()).get(group)
+        limit = (await limits_of(operator.queue())).get(group)
         if limit is None or limit.concurrency != 1:
             await operator.set_limit(group, concurrency=1, rate=None if limit is None else limit.rate)
 

@@ -3,13 +3,13 @@
 import os
 from typing import Any
 
-import redis.asyncio
-import redis.asyncio.sentinel
-
 from torrelque import TorrelqueError
 from torrelque.tasks.address import find_url, make_client
+from torrelque.worker.places import describe
 
 from .failure import Failure
+
+__all__ = ['connect', 'describe']
 
 VARIABLES = ('TORRELQUE_URL', 'REDIS_URL')
 
@@ -29,23 +29,3 @@ def connect(url: str | None) -> Any:
             'redis+sentinel://HOST:PORT,…/SERVICE, redis+cluster://HOST:PORT,… ; in a password, / # ? @ : and % are '
             'percent-encoded'
         ) from None
-
-
-def describe(client: Any) -> str:
-    """The server of a client, as an address."""
-    if isinstance(client, redis.asyncio.RedisCluster):
-        nodes = ','.join(f'{node.host}:{node.port}' for node in client.nodes_manager.startup_nodes.values())
-        return f'redis+cluster://{nodes}'
-    pool = client.connection_pool
-    options = pool.connection_kwargs
-    database = options.get('db') or 0
-    if isinstance(pool, redis.asyncio.sentinel.SentinelConnectionPool):
-        sentinels = [one.connection_pool.connection_kwargs for one in pool.sentinel_manager.sentinels]
-        nodes = ','.join(f'{one.get("host")}:{one.get("port")}' for one in sentinels)
-        return f'redis+sentinel://{nodes}/{pool.service_name}/{database}'
-    if 'path' in options:
-        return f'unix://{options["path"]}' + (f'?db={database}' if database else '')
-    secure = issubclass(pool.connection_class, redis.asyncio.SSLConnection)
-    host = str(options.get('host', 'localhost'))
-    host = f'[{host}]' if ':' in host else host
-    return f'{"rediss" if secure else "redis"}://{host}:{options.get("port", 6379)}/{database}'

@@ -189,6 +189,7 @@ def _failing() -> Iterator[None]:
 
 async def _answer(found: argparse.Namespace, call: Callable[[Session], Awaitable[int]], several: bool) -> int:
     from torrelque.operate import Operator
+    from torrelque.operate.parts import away_of
 
     out = Out(as_json=found.json, utc=found.utc)
     async with _open_queues(found, several) as (client, queues):
@@ -196,6 +197,8 @@ async def _answer(found: argparse.Namespace, call: Callable[[Session], Awaitable
         meeting = asyncio.ensure_future(_meet(found, queues))
         try:
             code = await call(Session(found, client, operator, out))
+            for shard in (shard for queue in queues for shard in away_of(queue)):
+                out.tell(f'queue {shard.queue!r}: {shard} is away, and what is told is of the others: {shard.why}')
         finally:
             await asyncio.wait([meeting], timeout=NOTING)
             meeting.cancel()
@@ -246,15 +249,17 @@ async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
 
     if found.app is not None:
         app = find_app(found)
-        client = clients_of(app.queues[0])[0]
+        clients = clients_of(app.queues[0])
+        client = clients[0]
         try:
-            await _check_reached(client)
+            client = await _find_reached(clients)
             yield client
         finally:
             if (close := getattr(app, 'aclose', None)) is not None:
                 await close()
             # What has not gone through the app's own objects is left open by them.
-            await close_client(client)
+            for one in clients:
+                await close_client(one)
         return
     client = connect(found.url or url_of(found))
     try:
@@ -308,6 +313,25 @@ def _queues_of_app(found: argparse.Namespace, names: Sequence[str]) -> 'list[Tor
         has = ', '.join(queue.name for queue in queues)
         raise Failure(f'--app {found.app} has no queue {", ".join(sorted(missing))}; it has {has}')
     return [queue for queue in queues if not names or queue.name in names]
+
+
+async def _find_reached(clients: Sequence[Any]) -> Any:
+    """The first of the servers of a queue that answers: the others can be told of where one is away."""
+    if len(clients) == 1:
+        await _check_reached(clients[0])
+        return clients[0]
+    looks = {asyncio.ensure_future(_check_reached(client)): client for client in clients}
+    try:
+        for look in asyncio.as_completed([*looks]):
+            with contextlib.suppress(Failure):
+                await look
+                break
+        answered = [look for look in looks if look.done() and not look.exception()]
+        return looks[answered[0]] if answered else await next(iter(looks))
+    finally:
+        for look in looks:
+            look.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
 
 
 async def _check_reached(client: Any) -> None:

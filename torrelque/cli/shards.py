@@ -4,16 +4,13 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, cast
 
-import redis.asyncio
-import redis.crc
-
 from torrelque import TorrelqueQueue, TorrelqueQueueStats
 from torrelque.sharded import Sharded
+from torrelque.worker.places import server_of, slot_of
 
 from .answers import ShardAnswer
 from .failure import Exit
 from .out import Column, number
-from .server import describe
 from .session import Session, answer
 
 COUNTS = ('pending', 'working', 'delayed', 'dead', 'waiting')
@@ -52,20 +49,12 @@ async def _shards(session: Session) -> int:
 
 def _answer_of(queue: TorrelqueQueue, number: int, stats: TorrelqueQueueStats | None) -> ShardAnswer:
     shard = queue.shards[number]
-    base = shard.keys['pending'].removesuffix(':pending')
-    slot = redis.crc.key_slot(base.encode())
     counts: Any = {name: None if stats is None else getattr(stats, name) for name in ('tasks', *COUNTS)}
-    tag = base.removeprefix('{').removesuffix('}')
-    told: Any = {'queue': queue.name, 'shard': number, 'tag': tag, 'slot': slot, 'server': _server_of(shard, slot)}
+    tag = shard.keys['pending'].removesuffix(':pending').removeprefix('{').removesuffix('}')
+    told: Any = {
+        'queue': queue.name, 'shard': number, 'tag': tag, 'slot': slot_of(shard), 'server': server_of(shard),
+    }  # fmt: skip
     return cast(ShardAnswer, {**told, **counts})
-
-
-def _server_of(shard: TorrelqueQueue, slot: int) -> str:
-    client: Any = shard.client
-    if not isinstance(client, redis.asyncio.RedisCluster):
-        return describe(client)
-    node = client.nodes_manager.get_node_from_slot(slot)
-    return f'{node.host}:{node.port}'
 
 
 def _row(one: ShardAnswer) -> list[str]:

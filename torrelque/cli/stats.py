@@ -60,12 +60,12 @@ async def _stats(session: Session) -> int:
             session.out.line()
         for one, (words, command) in found:
             session.out.sentence(words, command=again(session, one, command))
-    return Exit.ILL if any(one.error for one in overviews) else Exit.WELL
+    return Exit.ILL if any(one.error or one.away for one in overviews) else Exit.WELL
 
 
 async def read_rate(session: Session, overview: Overview) -> Rate | None:
     """The present rate of a queue, by what workers have counted."""
-    if overview.error is not None:
+    if overview.error is not None or not overview.workers_known:
         return None
     records = await session.operator.history(RECENT + 60, queue=overview.queue)
     return rate_of(records, overview.server_time)
@@ -128,6 +128,8 @@ def doubts(one: Overview) -> Iterator[Doubt]:
     if one.error is not None:
         yield f'it cannot be read: {one.error}', 'doctor'
         return
+    for shard in one.away:
+        yield f'{shard} is away: {shard.why}', 'shards'
     if one.broken:
         yield f'keys hold something else than they should: {", ".join(one.broken)}', 'doctor'
     if one.paused:
@@ -158,7 +160,7 @@ def doubts(one: Overview) -> Iterator[Doubt]:
         yield f'{plural(one.dead, "task is", "tasks are")} dead{last}', 'errors'
     if one.paused_schedules:
         yield paused_schedules(one), 'schedules'
-    if not one.workers:
+    if not one.workers and one.workers_known:
         yield 'no worker of this queue has a heartbeat, so throughput is not known', None
 
 

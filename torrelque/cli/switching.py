@@ -5,7 +5,7 @@ from typing import Any
 
 from torrelque import TorrelqueLimit, TorrelqueQueue
 from torrelque.operate import ScheduleView
-from torrelque.operate.parts import home_of, part_of
+from torrelque.operate.parts import is_paused, limits_of
 
 from .amounts import KEEP, spelt
 from .answers import LimitAnswer, PauseAnswer, SweepAnswer
@@ -34,12 +34,6 @@ def resume(found: argparse.Namespace) -> int:
         _check_alone(found)
         return answer_act(found, _resume_schedule)
     return answer_act(found, _resume)
-
-
-async def is_paused(queue: TorrelqueQueue, group: str | None) -> bool:
-    """Whether a group, or a queue, is paused by its own name."""
-    part = await (home_of(queue) if group is None else part_of(queue, group=group))
-    return bool(await part.command('SISMEMBER', part.keys['paused'], group or ''))
 
 
 async def _pause(session: Session) -> int:
@@ -135,7 +129,7 @@ async def _show_limits(session: Session) -> int:
     named = session.found.group
     rows: list[tuple[str, str | None, TorrelqueLimit]] = []
     for queue in session.queues:
-        limits = await queue.get_limits()
+        limits = await limits_of(queue)
         wanted = sorted(limits, key=lambda name: (name is not None, name)) if named is None else [named]
         rows += [(queue.name, group, limits.get(group, TorrelqueLimit(None, None))) for group in wanted]
     _tell_limits(session, rows)
@@ -152,7 +146,7 @@ async def _set_limit(session: Session) -> int:
     rows = []
     for queue in session.queues:
         # Both limits are set at once, so the one that nothing is said of is set to what it is.
-        before = (await queue.get_limits()).get(found.group, TorrelqueLimit(None, None))
+        before = (await limits_of(queue)).get(found.group, TorrelqueLimit(None, None))
         slots = before.concurrency if found.concurrency is KEEP else found.concurrency
         starts = before.rate if found.rate is KEEP else found.rate
         await session.operator.set_limit(found.group, queue=queue.name, concurrency=slots, rate=starts)

@@ -29,6 +29,7 @@ from torrelque import (
     TorrelqueValueError,
 )
 from torrelque.operate import Act
+from torrelque.operate.parts import AwayError
 from torrelque.protocol import check
 
 from . import acting
@@ -203,6 +204,8 @@ class Dashboard:
                 return self._tell(request, visitor, 404, str(exc))
             except (TorrelqueTypeError, TorrelqueValueError) as exc:
                 return self._tell(request, visitor, 400, str(exc))
+            except AwayError as exc:
+                return self._tell(request, visitor, 503, f'What is asked for is in a shard that is away: {exc.away}.')
             except redis.exceptions.ConnectionError:
                 return self._tell(request, visitor, 503, AWAY)
             except (TorrelqueServerError, redis.exceptions.RedisError, TorrelqueError) as exc:

@@ -179,7 +179,8 @@ class Shield:
 
     def overview(self, overview: Overview) -> Overview:
         """A queue at one moment."""
-        return dataclasses.replace(overview, error=self._maybe(overview.error))
+        away = tuple(dataclasses.replace(shard, why=self.text(shard.why)) for shard in overview.away)
+        return dataclasses.replace(overview, error=self._maybe(overview.error), away=away)
 
     def act(self, act: Act) -> Act:
         """What somebody did."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from torrelque import TorrelqueLimit, TorrelqueLookupError, TorrelqueQueue, TorrelqueValueError
 from torrelque.operate import Operator, ScheduleView
-from torrelque.operate.parts import home_of, part_of
+from torrelque.operate.parts import is_paused, limits_of
 
 from .asking import Ask, Do, Kind, group_of, named_queue
 from .doing import Doing
@@ -15,13 +15,6 @@ from .visit import Visit
 from .wording import age, duration, number, rate
 
 # Pauses
-
-
-async def is_paused(queue: TorrelqueQueue, group: str | None) -> bool:
-    """Whether a group, or a queue, is paused by its own name."""
-    name = (group or '').encode('utf-8', 'surrogateescape')
-    part = await (home_of(queue) if group is None else part_of(queue, group=group))
-    return bool(await part.command('SISMEMBER', part.keys['paused'].encode(), name))
 
 
 async def ask_pause(kind: Kind, visit: Visit) -> Ask:
@@ -113,7 +106,7 @@ def make_limit(kind: Kind, visit: Visit, given: Mapping[str, Any], form: Query) 
 
 
 async def _limit_of(queue: TorrelqueQueue, group: str | None) -> TorrelqueLimit:
-    return (await queue.get_limits()).get(group, TorrelqueLimit(None, None))
+    return (await limits_of(queue)).get(group, TorrelqueLimit(None, None))
 
 
 def _spell(value: Any, group: str | None) -> str:

@@ -60,6 +60,8 @@ def _find(one: Overview, pause: Act | None) -> Iterator[tuple[str, str, str, dic
     if one.error is not None:
         yield 'bad', f'cannot be read: {one.error}', 'queue', {}, 'the queue'
         return
+    for shard in one.away:
+        yield 'bad', f'lacks {shard}, which is away: {shard.why}', 'queue', {}, 'the queue'
     if one.broken:
         yield 'bad', f'has keys that hold something else: {", ".join(one.broken)}', 'queue', {}, 'the queue'
     if one.paused:

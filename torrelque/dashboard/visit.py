@@ -27,7 +27,7 @@ from torrelque.operate import (
     WorkerView,
     read_alerts,
 )
-from torrelque.operate.parts import home_of
+from torrelque.operate.parts import AwayError, home_of
 from torrelque.operate.records import read_functions
 
 from .access import Visitor
@@ -152,7 +152,7 @@ class Visit:
         """A part of a page, or why it could not be read: what is broken in one does not take the page down."""
         try:
             return await answer
-        except TorrelqueServerError as exc:
+        except (TorrelqueServerError, AwayError) as exc:
             return Trouble(self.shield.text(str(exc)))
 
     async def overviews(self) -> list[Overview]:

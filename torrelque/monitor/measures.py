@@ -117,6 +117,11 @@ def _tell_stuck(seen: Seen, _value: float | None) -> str:
     return f'{stuck}, and {seen.overview.lost:,} {"was" if seen.overview.lost == 1 else "were"} lost in the last hour'
 
 
+def _tell_away(seen: Seen, _value: float | None) -> str:
+    names = ', '.join(str(shard.number) for shard in seen.overview.away)
+    return f'no answer of shard {names}' if names else 'all shards answer'
+
+
 def _overdue(seen: Seen) -> float:
     late = _age(seen.overview.next_delayed, seen) if seen.overview.overdue else 0.0
     return max(late, seen.ended)
@@ -204,6 +209,9 @@ MEASURES: dict[str, Measure] = {
         'time', lambda seen: seen.grouped,
         lambda _, value: f'the oldest task of a group has waited for {duration(value or 0)}', 'groups --by oldest',
         needs='groups',
+    ),
+    'shards_away': Measure(
+        'number', lambda seen: float(len(seen.overview.away)), _tell_away, 'shards', 1.0,
     ),
     'late': Measure(
         'time', lambda seen: seen.overview.late_by,

@@ -10,6 +10,7 @@ import redis.exceptions
 
 from torrelque import TorrelqueError, TorrelqueQueue, TorrelqueServerError
 from torrelque.operate import Counts, FunctionCounts, GroupView, Operator, Overview, read_alerts
+from torrelque.operate.parts import AwayError
 
 from .labels import functions_of
 
@@ -76,6 +77,14 @@ class Shared(Generic[T]):
             _failed(reading)
 
 
+async def _or(answer: Awaitable[T], default: T) -> T:
+    """An answer of the first shard of a queue, or what is told without it, where others answer."""
+    try:
+        return await answer
+    except AwayError:
+        return default
+
+
 def _failed(task: 'asyncio.Task[Any]') -> bool:
     return task.cancelled() or task.exception() is not None
 
@@ -118,13 +127,16 @@ class Reader:
     async def _ask(self, queue: TorrelqueQueue) -> Seen:
         operator = Operator(queue)
         # All but the hearts and the schedules goes to the server at once.
-        overview, [counts], groups, alerts = await asyncio.gather(
-            operator.overview(), operator.counts(), operator.groups_of(self._groups), read_alerts(queue)
-        )
+        overview, counted, groups, alerts = await asyncio.gather(
+            operator.overview(), _or(operator.counts(), []), operator.groups_of(self._groups),
+            _or(read_alerts(queue), []),
+        )  # fmt: skip
+        counts = next(iter(counted), None)
         if overview.error is not None:
             raise TorrelqueServerError(overview.error)
         known = tuple((one.rule, one.firing) for one in alerts if overview.server_time - one.seen < LOOKED)
-        return Seen(queue.name, overview, counts, functions_of(counts), groups, known)
+        functions = () if counts is None else functions_of(counts)
+        return Seen(queue.name, overview, counts, functions, groups, known)
 
     def _tell(self, name: str, error: Exception) -> None:
         """Log once why a queue cannot be read, until it can."""

@@ -76,7 +76,7 @@ _ABOUT = {'oldest': 'pending', 'late_schedules': 'schedules', 'dry_schedules': '
 
 def _is_known(one: Overview, name: str) -> bool:
     if name in _CREW:
-        return 'workers' not in one.broken
+        return one.workers_known
     return _ABOUT.get(name, name) in one.exact
 
 
@@ -87,6 +87,11 @@ def _age(one: Overview, since: float | None) -> float:
 def _up(snapshot: Snapshot) -> Iterator[Series]:
     for seen in snapshot.queues:
         yield (clean(seen.queue),), (float(seen.overview is not None),)
+
+
+def _shards(_: Seen, one: Overview) -> Iterator[Series]:
+    for shard in one.away:
+        yield (str(shard.number),), (1.0,)
 
 
 def _broken(_: Seen, one: Overview) -> Iterator[Series]:
@@ -139,6 +144,9 @@ Q = ('queue',)
 
 ROWS = (
     Row('torrelque_up', 'gauge', Q, 'Whether the queue could be read (1), or not (0).', _up),
+    Row('torrelque_shard_away', 'gauge', (*Q, 'shard'),
+        'A shard of the queue that has not answered, by its number: other figures are those of the rest (1).',
+        _each(_shards)),
     Row('torrelque_tasks', 'gauge', (*Q, 'status'),
         'Tasks by status; waiting are tasks of flows that wait for others, and flows that go on.',
         _figures({name: name for name in _STATUS})),

@@ -18,6 +18,7 @@ from .selection import Selection
 from .values import (
     Act,
     Attempt,
+    AwayShard,
     ErrorGroup,
     Errors,
     Finding,
@@ -43,6 +44,7 @@ __all__ = [
     'Act',
     'AlertView',
     'Attempt',
+    'AwayShard',
     'Counts',
     'ErrorGroup',
     'Errors',

@@ -13,17 +13,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from torrelque import TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueConnectionError, TorrelqueQueue, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol import check
 
 from . import pages
 from .hearts import Watch
+from .named import split_ids
 from .pace import Pace
-from .parts import place_of
+from .parts import find_living, lasting, place_of
 from .plan import Plan
-from .reading import check_unique
 from .selection import Selection, check_selection, exact_name
-from .values import Outcome, TaskView
+from .values import AwayShard, Outcome, TaskView
 from .verbs import VERBS, Done, Terms, check_places, judge, only_of
 
 T = TypeVar('T')
@@ -210,6 +210,8 @@ class _Run:
         self._seen = self._matched = self._done = 0
         self._refused: Counter[str] = Counter()
         self._named = False
+        self._away: tuple[AwayShard, ...] = ()
+        """Shards that did not answer when it began; others go on without them."""
 
     async def carry_out(self, selection: Selection, places: Sequence[str]) -> Outcome:
         """All steps of all queues."""
@@ -226,13 +228,14 @@ class _Run:
             if not least:
                 return self._outcome(finished=True)
             self._limit = least
+        there, self._away = await find_living(self._queues)
         # All begin at the same moment: what dies meanwhile in the last queue is not brought back either.
-        starts = [await self._start(queue, selection) for queue in self._queues]
+        starts = [await self._start(queue, selection) for queue in there]
         if plan is not None and plan.ids is not None and not self._dry_run:
-            parts = [replace(selection, ids=plan.ids.get(place_of(queue), ())) for queue in self._queues]
+            parts = [replace(selection, ids=plan.ids.get(place_of(queue), ())) for queue in there]
         else:
-            parts = await _split(self._queues, selection)
-        for queue, (now, until), its in zip(self._queues, starts, parts, strict=True):
+            parts = await split_ids(there, selection, bool(self._away))
+        for queue, (now, until), its in zip(map(lasting, there), starts, parts, strict=True):
             if self._dry_run and places[0] in SCORED and _is_bound_by_time(its, places[0]):
                 await self._count(queue, its, places[0], now, until)
             elif its.ids is None or its.ids:
@@ -241,6 +244,12 @@ class _Run:
                 break
         if plan is not None and self._dry_run:
             plan.matched = self._matched
+        if self._away and not self._dry_run and not self._limit_is_reached():
+            count, names = len(self._queues), ', '.join(map(str, self._away))
+            raise TorrelqueConnectionError(
+                f'{self._name} is done at {count - len(self._away)} of {count} shards, of {self._done} tasks, and not '
+                f'at {names}: {self._away[0].why}'
+            )
         return self._outcome(finished=not self._limit_is_reached() or given is None)
 
     async def _start(self, queue: TorrelqueQueue, selection: Selection) -> tuple[float, float]:
@@ -414,29 +423,8 @@ class _Run:
             dry_run=self._dry_run,
             finished=finished,
             took=time.monotonic() - self._began,
+            away=self._away,
         )
-
-
-async def _split(queues: Sequence[TorrelqueQueue], selection: Selection) -> list[Selection]:
-    """The selection for each queue: of ids those that it knows; the last one has those too that none knows.
-
-    :raises TorrelqueValueError: several know one of the ids.
-    """
-    if selection.ids is None or len(queues) == 1:
-        return [selection] * len(queues)
-    known: dict[str, list[str]] = {task_id: [] for task_id in map(str, selection.ids)}
-    ids = [*known]
-    for queue in queues:
-        for start in range(0, len(ids), CALL):
-            some, nobody = ids[start : start + CALL], Watch(queue, silent=True)
-            for task in await pages.read_tasks(queue, some, 0, function=False, watch=nobody):
-                if task.status is not None or task.broken:
-                    known[task.id].append(place_of(queue))
-    check_unique(known)
-    last = place_of(queues[-1])
-    return [
-        replace(selection, ids=[one for one in ids if (known[one] or [last]) == [place_of(queue)]]) for queue in queues
-    ]
 
 
 def _was_dead(died: float, now: float, until: float, task: TaskView) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .values import Value
+from .values import AwayShard, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,8 @@ class Overview(Value):
     busy: int
     """Tasks that they have in hand."""
     exact: tuple[str, ...]
-    """Names of the figures that are exact.  Of the others, `oldest` is a bound: it is so long, or longer."""
+    """Names of the figures that are exact, as far as shards have answered.  Of the others, `oldest` is a bound: it is
+    so long, or longer."""
     broken: tuple[str, ...]
     """Short names of the queue's keys that hold something else, so that figures of theirs are 0."""
     error: str | None
@@ -79,6 +80,14 @@ class Overview(Value):
     """Tasks of flows that wait for others, and flows that go on."""
     overdue_since: float | None = None
     """When the first of those leases ended that have, and whose tasks were not brought back."""
+    away: tuple[AwayShard, ...] = ()
+    """Shards that have not answered: all figures are those of the others.  Without the first one, which has the hearts,
+    nothing is known of workers and schedules."""
+
+    @property
+    def workers_known(self) -> bool:
+        """Whether hearts could be read, so that the figures of workers are known."""
+        return 'workers' not in self.broken and not any(shard.number == 0 for shard in self.away)
 
     @property
     def oldest_age(self) -> float | None:

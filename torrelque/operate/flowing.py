@@ -6,7 +6,7 @@ from typing import Any
 
 from torrelque import TorrelqueTaskStatus
 
-from .values import Value
+from .values import AwayShard, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,8 @@ class Flows(Value):
     """What `Operator.flows` takes as ``after`` for what was not looked at; None where that was all."""
     broken: tuple[str, ...] = ()
     """Short names of the queue's keys that were met and hold something else, so that flows are missing."""
+    away: tuple[AwayShard, ...] = ()
+    """Shards that have not answered, so that what they have is missing."""
 
     def __iter__(self) -> Iterator[FlowView]:
         return iter(self.flows)

@@ -7,6 +7,7 @@ from typing import Any
 from torrelque import TorrelqueQueue, TorrelqueTaskStatus
 
 from .asking import ask
+from .parts import AwayError
 from .reading import bytes_of, instant_of, number_of, text_of
 
 RIGHT, LEFT = 10_000, 2_000
@@ -134,7 +135,11 @@ async def look(queue: TorrelqueQueue, task_id: str | None, group: str | None) ->
     next_id = text_of(raw['next']) if raw.get('next') else None
     known = raw.get('state') or []
     if queue.home is not queue:
-        raw['workers'] = bool(await queue.home.command('EXISTS', queue.home.keys['workers']))
+        try:
+            raw['workers'] = bool(await queue.home.command('EXISTS', queue.home.keys['workers']))
+        except AwayError:
+            # Nothing is known of workers, and the task can be told of all the same.
+            raw['workers'] = False
     state: dict[str, Any] = {}
     if len(known) == len(_FIELDS) and known[0] is not None:
         state.update(zip(_FIELDS, known, strict=True))

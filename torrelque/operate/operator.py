@@ -25,7 +25,7 @@ from .flowing import Flows, FlowView
 from .given import check_words, length_of, of_group, whoever
 from .limits import spell_limit
 from .measuring import Measuring
-from .parts import home_of, parts_of
+from .parts import home_of, lasting, parts_of
 from .recurring import Schedules, ScheduleView
 from .selection import Selection
 from .values import (
@@ -151,6 +151,7 @@ class Operator(Measuring):
 
         :param on_progress: a plain function that is called with an `Outcome` of an act 'tasks', after each 250 that
             were looked at: how many, and how many match.
+        :raises TorrelqueConnectionError: behind all others, where a shard has not answered.
         """
         left = math.inf if most is None else check.check_count(most, 'most')
         bulk.check_progress(on_progress)
@@ -162,13 +163,11 @@ class Operator(Measuring):
             if on_progress is not None:
                 on_progress(Outcome('tasks', names, seen, matched, 0, (), True, False, time.monotonic() - began))
 
-        for queue in [part for one in self.queues for part in await parts_of(one)]:
-            async for found in bulk.select(queue, selection, payload, tell):
-                for task in found:
-                    if left <= 0:
-                        return
-                    left -= 1
-                    yield task
+        async for task in spread.select(self.queues, selection, payload, tell):
+            if left <= 0:
+                return
+            left -= 1
+            yield task
 
     async def task(self, task_id: str, *, payload: int = 65536, queue: str | None = None) -> TaskView:
         """All that is known of a task; of one of a flow that has ended, how, and its result or error, as long as the
@@ -408,15 +407,13 @@ class Operator(Measuring):
     ) -> None:
         """`Torrelque.pause`, on record."""
         one = self._acting(queue)
-        await one.pause(group, probe=probe)
-        await self._record(one, 'pause', of_group(group) + (f', probe {check.seconds_of(probe):g}s' if probe else ''))
+        what = of_group(group) + (f', probe {check.seconds_of(probe):g}s' if probe else '')
+        await self._do(one, 'pause', lambda: what, one.pause(group, probe=probe))
 
     async def resume(self, group: str | None = None, *, queue: str | None = None) -> bool:
         """`Torrelque.resume`, on record."""
         one = self._acting(queue)
-        done = await one.resume(group)
-        await self._record(one, 'resume', of_group(group))
-        return done
+        return await self._do(one, 'resume', lambda: of_group(group), one.resume(group))
 
     async def set_limit(self, group: str | None = None, *, queue: str | None = None, **limits: Any) -> None:
         """`Torrelque.set_limit`, on record."""
@@ -424,9 +421,12 @@ class Operator(Measuring):
         for limit in limits:
             if limit not in ('concurrency', 'rate'):
                 raise TorrelqueTypeError(f'set_limit has no option {limit!r}: concurrency, rate, queue')
-        await one.set_limit(group, **limits)
-        given = ', '.join(f'{name} {spell_limit(value)}' for name, value in limits.items())
-        await self._record(one, 'limit', f'{of_group(group, "all groups")}: {given}')
+
+        def tell() -> str:
+            given = ', '.join(f'{name} {spell_limit(value)}' for name, value in limits.items())
+            return f'{of_group(group, "all groups")}: {given}'
+
+        await self._do(one, 'limit', tell, one.set_limit(group, **limits))
 
     async def set_schedule(self, name: str, task: Any, *, queue: str | None = None, **options: Any) -> bool:
         """`Torrelque.set_schedule`, on record where it has changed something."""
@@ -495,7 +495,7 @@ class Operator(Measuring):
 
         :raises TorrelqueError: the operator has no number, or may only read.
         """
-        return await acts.claim(await home_of(self._acting(queue)), self._number)
+        return await acts.claim(lasting(await home_of(self._acting(queue))), self._number)
 
     async def is_claimed(self, *, queue: str | None = None) -> bool:
         """Whether somebody has taken the operator's number in the last day."""
@@ -505,7 +505,7 @@ class Operator(Measuring):
         """Delete what hearts and operators have written of the queues: records, totals, acts.  Tasks, limits and pauses
         stay."""
         for queue in self.queues:
-            await registry.forget(await home_of(self._acting(queue.name)))
+            await registry.forget(lasting(await home_of(self._acting(queue.name))))
 
     # Parts
 
@@ -567,5 +567,16 @@ class Operator(Measuring):
                 if counts[one.name] or whole and self._number:
                     await self._record(one, name, selection.describe() or 'all', counts[one.name])
 
+    async def _do(self, queue: TorrelqueQueue, name: str, what: Callable[[], str], act: Awaitable[T]) -> T:
+        """Carry an act out, and put it on record, also where it was done at some shards only."""
+        try:
+            done = await act
+        except TorrelqueError as exc:
+            if partly := getattr(exc, 'partly', None):
+                await self._record(queue, name, f'{what()}, at {partly}')
+            raise
+        await self._record(queue, name, what())
+        return done
+
     async def _record(self, queue: TorrelqueQueue, name: str, what: str, count: int = 0) -> None:
-        await acts.write_act(await home_of(queue), name, self._who, what, count, self._on_act, self._number)
+        await acts.write_act(lasting(await home_of(queue)), name, self._who, what, count, self._on_act, self._number)

@@ -1,15 +1,15 @@
 """The figures of a queue at one moment: one script, whose cost does not grow with the queue, and the hearts."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from torrelque import TorrelqueConnectionError, TorrelqueQueue, TorrelqueServerError
+from torrelque import TorrelqueQueue, TorrelqueServerError
 
 from . import crew, scheduled
 from .asking import ask
 from .figures import Overview
-from .parts import parts_of
+from .parts import ask_parts, parts_of
 from .reading import instant_of, probe_of, text_of
 from .values import WorkerView
 
@@ -116,21 +116,18 @@ async def read_together(queues: Iterable[TorrelqueQueue]) -> Overview:
 
 
 async def _read_whole(queue: TorrelqueQueue) -> tuple[Overview, Sequence[WorkerView]]:
-    """The overview of one queue, and its workers.  Of a queue of several parts it is a sum, of which a part that does
-    not answer is left out: then it has an ``error``."""
+    """The overview of one queue, and its workers.  Of a queue of several parts it is a sum, without those that do not
+    answer."""
     parts = await parts_of(queue)
     if len(parts) == 1:
         return await _read(parts[0])
-    found = await asyncio.gather(*map(_read_part, parts))
+    found, away = await ask_parts(parts, _read)
     crews = [workers for _, workers in found]
-    return add([one for one, _ in found], crews, queue.name), crews[0]
-
-
-async def _read_part(part: TorrelqueQueue) -> tuple[Overview, Sequence[WorkerView]]:
-    try:
-        return await _read(part)
-    except TorrelqueConnectionError as exc:
-        return _make(part.name, {}, error=str(exc)), ()
+    whole = add([one for one, _ in found], crews, queue.name)
+    if away and away[0].number == 0:
+        # Schedules and hearts are there.
+        whole = replace(whole, exact=tuple(name for name in whole.exact if 'schedules' not in name))
+    return replace(whole, away=away), crews[0]
 
 
 async def _read(queue: TorrelqueQueue) -> tuple[Overview, Sequence[WorkerView]]:
@@ -252,6 +249,7 @@ def add(
         ),
         broken=of_each('broken'),
         error='; '.join(errors) or None,
+        away=tuple(shard for one in overviews for shard in one.away),
         late_since=first('late_since'),
         overdue_since=first('overdue_since'),
         late_names=of_each('late_names'),

@@ -42,8 +42,8 @@ async def read_page(
     while not way.over and len(found) < most and looked_at < look:
         ids, names = await way.read(min(most - len(found), look - looked_at))
         looked_at += max(1, len(ids))
-        tasks = await _read(queue, ids, payload, True, watch)
-        found += [task for task in tasks if _belongs(task, names, place, watch)]
+        tasks = await read_ids(queue, ids, payload, True, watch)
+        found += [task for task in tasks if belongs(task, names, place, watch)]
     now, total = await count(queue, place)
     return Page(
         queue=queue.name,
@@ -73,7 +73,7 @@ async def read_tasks(
     :param function: whether payloads up to 64 kB are read for the name of their function, told or not.
     :param watch: what tells by whom they are worked on.
     """
-    return await _read(queue, [bytes_of(task_id) for task_id in ids], payload, function, watch or Watch(queue))
+    return await read_ids(queue, [bytes_of(task_id) for task_id in ids], payload, function, watch or Watch(queue))
 
 
 async def walk(
@@ -106,17 +106,17 @@ async def walk(
         ids, names = await way.read(PART)
         tasks = [
             task
-            for task in await _read(queue, ids, payload, function, watch)
-            if _belongs(task, names, place, watch) and (group is None or task.group == group)
+            for task in await read_ids(queue, ids, payload, function, watch)
+            if belongs(task, names, place, watch) and (group is None or task.group == group)
         ]
         if tasks:
             yield tasks
 
 
-async def _read(
+async def read_ids(
     queue: TorrelqueQueue, ids: Sequence[bytes], payload: int, function: bool, watch: Watch
 ) -> list[TaskView]:
-    # Hearts are asked once for all of them.
+    """Some tasks by their ids; hearts are asked once for all of them."""
     room = max(payload, FOR_NAMES) if function else payload or -1
     found: list[tuple[str, float, Item, list[str]]] = []
     heard = False
@@ -146,7 +146,7 @@ def _view(
     return view_of(queue, task_id, now, item, worker=name, room=room or -1, function=function, keys=keys)
 
 
-def _belongs(task: TaskView, names: Sequence[str], place: str, watch: Watch) -> bool:
+def belongs(task: TaskView, names: Sequence[str], place: str, watch: Watch) -> bool:
     """Whether a task is where it was met: it may have left in between, and a list has ids of those that did."""
     if task.place is None:
         return task.broken is not None and task.status not in FINAL and place != 'orphaned'

@@ -119,6 +119,17 @@ class SetStage(Stage):
             self._after = text_of(found[-1][1]), text_of(found[-1][0])
         return [member for member, _ in found]
 
+    async def peek(self, count: int) -> tuple[bool, list[tuple[float, bytes]]]:
+        """The next members, so many at the most, by score and id, without going on; and whether more are behind."""
+        score, task_id = self._after
+        [part] = await self._ask('members', count, *self._head, *self._key, score, bytes_of(task_id))
+        more, found = _members(part)
+        return more, [(float(score), member) for member, score in found]
+
+    def go_on(self, score: float, member: bytes) -> None:
+        """Have the walk be behind a member, which may be one of another set in the same order."""
+        self._after = f'{score:.17g}', text_of(member)
+
     def save(self) -> Any:
         return self._after
 
@@ -252,6 +263,12 @@ class Walk:
         self._sign = f'{queue.name}\0{place}\0{newest_first:d}'.encode('utf-8', 'surrogatepass')
         self._at = 0
         self._memory = Memory()
+
+    @property
+    def ranked(self) -> SetStage | None:
+        """The only stage, where that has a total order, in which walks of several queues can be put together."""
+        [stage, *others] = self._stages
+        return stage if not others and isinstance(stage, SetStage) else None
 
     @property
     def over(self) -> bool:

@@ -1,18 +1,24 @@
 """Questions about a queue whose answers are put together of its parts; where it is in one place, it is asked alone."""
 
-import asyncio
 import heapq
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from torrelque import TorrelqueLookupError, TorrelqueQueue
 
-from . import examining, explaining, faults, flows, grouping, pages, standing
+from . import bulk, examining, explaining, faults, flows, grouping, merging, pages, standing
 from .codes import CODES
 from .flowing import Flows, FlowView
-from .parts import part_of, parts_of, read_cursor, seek, write_cursor
-from .values import ErrorGroup, Errors, Finding, Groups, GroupView, Page, Reason, TaskView
+from .overview import read_figures
+from .parts import AwayError, ask_parts, part_of, parts_of, read_cursor, seek, write_cursor
+from .selection import Selection
+from .values import AwayShard, ErrorGroup, Errors, Finding, Groups, GroupView, Page, Reason, TaskView
+
+T = TypeVar('T')
+K = TypeVar('K')
 
 NAMED = 10
 """Ids and groups that are told of an error at the most."""
@@ -25,37 +31,56 @@ COUNTED = 100
 async def read_page(
     queue: TorrelqueQueue, place: str, after: str | None, most: int, look: int, payload: int, newest_first: bool
 ) -> Page:
-    """A page: of a queue of several parts, those of one after the other."""
+    """A page: of a queue of several parts, in one order where the place has one, else of one after the other."""
     if place.startswith('group:'):
         queue = await part_of(queue, group=place[6:] or None)
     parts = await parts_of(queue)
     if len(parts) == 1:
         return await pages.read_page(parts[0], place, after, most, look, payload, newest_first)
+    ranked = merging.is_ranked(parts[0], place)
+    read = merging.read if ranked else _read_in_turn
+    found = await read(parts, place, after, most, look, payload, newest_first)
+    counts, silent = await ask_parts(parts, lambda part: pages.count(part, place))
+    return Page(
+        queue=queue.name,
+        place=place,
+        server_time=max(now for now, _ in counts),
+        tasks=tuple(found.tasks),
+        cursor=found.cursor,
+        total=sum(total for _, total in counts),
+        looked_at=found.looked_at,
+        broken=found.broken,
+        away=tuple({shard.number: shard for shard in (*found.away, *silent)}.values()),
+    )
+
+
+async def _read_in_turn(
+    parts: Sequence[TorrelqueQueue], place: str, after: str | None, most: int, look: int, payload: int,
+    newest_first: bool,
+) -> merging.Merged:  # fmt: skip
+    """Tasks of one part after the other."""
     number, after = read_cursor(after, len(parts))
     found: list[TaskView] = []
     broken: list[str] = []
+    away: list[AwayShard] = []
     looked_at = 0
     while number < len(parts) and len(found) < most and looked_at < look:
-        page = await pages.read_page(
-            parts[number], place, after, most - len(found), look - looked_at, payload, newest_first
-        )
+        try:
+            page = await pages.read_page(
+                parts[number], place, after, most - len(found), look - looked_at, payload, newest_first
+            )
+        except AwayError as exc:
+            away.append(exc.away)
+            number, after = number + 1, None
+            continue
         found += page.tasks
         broken += [name for name in page.broken if name not in broken]
         looked_at += max(1, page.looked_at)
         after = page.cursor
         if after is None:
             number += 1
-    counts = await asyncio.gather(*(pages.count(part, place) for part in parts))
-    return Page(
-        queue=queue.name,
-        place=place,
-        server_time=max(now for now, _ in counts),
-        tasks=tuple(found),
-        cursor=write_cursor(number, after, len(parts)),
-        total=sum(total for _, total in counts),
-        looked_at=looked_at,
-        broken=tuple(broken),
-    )
+    cursor = write_cursor(number, after, len(parts))
+    return merging.Merged(found, cursor, looked_at, tuple(broken), tuple(away))
 
 
 async def find_task(queues: Sequence[TorrelqueQueue], task_id: str, payload: int) -> TaskView:
@@ -64,7 +89,20 @@ async def find_task(queues: Sequence[TorrelqueQueue], task_id: str, payload: int
     :raises TorrelqueLookupError: no queue knows it.
     :raises TorrelqueValueError: several know it.
     """
-    return await pages.find_task([await _holder(queue, task_id) for queue in queues], task_id, payload)
+    holders: list[TorrelqueQueue] = []
+    silent: AwayError | None = None
+    for queue in queues:
+        try:
+            holders.append(await _holder(queue, task_id))
+        except AwayError as exc:
+            silent = exc
+    try:
+        return await pages.find_task(holders, task_id, payload)
+    except TorrelqueLookupError:
+        if silent is not None:
+            # It may be there.
+            raise silent from None
+        raise
 
 
 async def _holder(queue: TorrelqueQueue, task_id: str) -> TorrelqueQueue:
@@ -86,6 +124,25 @@ async def _holder(queue: TorrelqueQueue, task_id: str) -> TorrelqueQueue:
         return parts[0]
 
 
+async def select(
+    queues: Sequence[TorrelqueQueue], selection: Selection, payload: int, told: Callable[[int, int], None]
+) -> AsyncIterator[TaskView]:
+    """The tasks of a selection, of one part after the other, as `bulk.select` has them.
+
+    :raises AwayError: behind all others, where a part has not answered.
+    """
+    silent: AwayError | None = None
+    for part in [part for one in queues for part in await parts_of(one)]:
+        try:
+            async for found in bulk.select(part, selection, payload, told):
+                for task in found:
+                    yield task
+        except AwayError as exc:
+            silent = exc
+    if silent is not None:
+        raise silent
+
+
 # Groups
 
 
@@ -95,27 +152,32 @@ async def read_group(queue: TorrelqueQueue, name: str) -> GroupView:
 
 
 async def read_groups(queue: TorrelqueQueue, names: Sequence[str]) -> list[GroupView]:
-    """Some groups by their names, in their order."""
+    """Some groups by their names, in their order, of parts that answer."""
+    if not names:
+        return []
     by_part: dict[TorrelqueQueue, list[str]] = {}
     for name in names:
         by_part.setdefault(await part_of(queue, group=name), []).append(name)
-    found = {view.name: view for part, some in by_part.items() for view in await grouping.read_groups(part, some)}
+    told, _ = await ask_parts([*by_part], lambda part: grouping.read_groups(part, by_part[part]))
+    found = {view.name: view for some in told for view in some}
     return [found[name] for name in names if name in found]
 
 
 async def survey(queue: TorrelqueQueue, by: str, most: int, pattern: str | None) -> Groups:
     """The first groups by a figure, of all parts."""
-    found = [await grouping.survey(part, by, most, pattern) for part in await parts_of(queue)]
-    if len(found) == 1:
-        return found[0]
+    parts = await parts_of(queue)
+    if len(parts) == 1:
+        return await grouping.survey(parts[0], by, most, pattern)
+    found, away = await ask_parts(parts, lambda part: grouping.survey(part, by, most, pattern))
     groups = {view.name: view for one in found for view in one.groups}
     return Groups(
         queue=queue.name,
         server_time=found[0].server_time,
-        took=sum(one.took for one in found),
+        took=max(one.took for one in found),
         groups=tuple(grouping.first(groups, by, most)),
         total=sum(one.total for one in found),
         broken=tuple(sorted({name for one in found for name in one.broken})),
+        away=away,
     )
 
 
@@ -123,11 +185,14 @@ async def survey(queue: TorrelqueQueue, by: str, most: int, pattern: str | None)
 
 
 async def read_errors(queue: TorrelqueQueue, most: int) -> Errors:
-    """The errors of the newest so many tasks of each place, of each part its share."""
+    """The errors of the newest so many tasks of each place, of each part its share, which is larger where others have
+    fewer."""
     parts = await parts_of(queue)
-    found = [await faults.read_errors(part, -(-most // len(parts))) for part in parts]
-    if len(found) == 1:
-        return found[0]
+    if len(parts) == 1:
+        return await faults.read_errors(parts[0], most)
+    figures, away = await ask_parts(parts, _with_part(read_figures))
+    shares = share_out({part: max(one.dead, one.delayed) for part, one in figures}, most)
+    found, silent = await ask_parts([*shares], lambda part: faults.read_errors(part, max(1, shares[part])))
     alike: dict[str, list[ErrorGroup]] = {}
     for one in found:
         for group in one.errors:
@@ -141,7 +206,23 @@ async def read_errors(queue: TorrelqueQueue, most: int) -> Errors:
         dead=sum(one.dead for one in found),
         delayed_seen=sum(one.delayed_seen for one in found),
         delayed=sum(one.delayed for one in found),
+        away=(*away, *silent),
     )
+
+
+def share_out(wanted: Mapping[K, int], most: int) -> dict[K, int]:
+    """How much each is given of what there is: as much as it wants, or as much as any other."""
+    shares: dict[K, int] = {}
+    for place, (key, want) in enumerate(sorted(wanted.items(), key=lambda pair: pair[1])):
+        shares[key] = min(want, -(-(most - sum(shares.values())) // (len(wanted) - place)))
+    return shares
+
+
+def _with_part(read: Callable[[TorrelqueQueue], Awaitable[T]]) -> Callable[[TorrelqueQueue], Awaitable[Any]]:
+    async def read_it(part: TorrelqueQueue) -> tuple[TorrelqueQueue, T]:
+        return part, await read(part)
+
+    return read_it
 
 
 def _together(groups: list[ErrorGroup]) -> ErrorGroup:
@@ -179,19 +260,26 @@ async def read_flows(queue: TorrelqueQueue, after: str | None, most: int) -> Flo
     number, after = read_cursor(after, len(parts))
     found: list[Flows] = []
     while number < len(parts) and sum(one.seen for one in found) < most:
-        one = await flows.read_flows(parts[number], after, most - sum(one.seen for one in found))
+        try:
+            one = await flows.read_flows(parts[number], after, most - sum(one.seen for one in found))
+        except AwayError:
+            # It is told of below.
+            number, after = number + 1, None
+            continue
         found.append(one)
         after = one.cursor
         if after is None:
             number += 1
-    figures = await asyncio.gather(*(part.get_queue_stats() for part in parts))
-    return replace(
-        found[-1],
+    figures, away = await ask_parts(parts, read_figures)
+    return Flows(
+        queue=queue.name,
+        server_time=max(one.now for one in figures),
         flows=tuple(flow for one in found for flow in one.flows),
         seen=sum(one.seen for one in found),
         total=sum(one.waiting for one in figures),
         cursor=write_cursor(number, after, len(parts)),
         broken=tuple(sorted({name for one in found for name in one.broken})),
+        away=away,
     )
 
 
@@ -201,8 +289,9 @@ async def read_flow(queue: TorrelqueQueue, flow_id: str, after: str | None, most
 
 
 async def read_stalled(queue: TorrelqueQueue) -> list[Finding]:
-    """What is the matter with flows."""
-    return [finding for part in await parts_of(queue) for finding in await standing.read_stalled(part)]
+    """What is the matter with flows, of the parts that answer."""
+    found, _ = await ask_parts(await parts_of(queue), standing.read_stalled)
+    return [finding for some in found for finding in some]
 
 
 # What is the matter
@@ -216,13 +305,22 @@ async def explain(queue: TorrelqueQueue, task_id: str | None, group: str | None)
     if task_id is not None:
         first = await part_of(queue, task_id)
         told: list[Reason] = []
+        silent = None
         for part in [first, *(part for part in parts if part is not first)]:
-            found = await explaining.explain(part, task_id, None)
+            try:
+                found = await explaining.explain(part, task_id, None)
+            except AwayError as exc:
+                silent = exc
+                continue
             if not found or found[0].code != 'unknown':
                 return found
             told = told or found
+        if silent is not None:
+            # It may be there.
+            raise silent
         return told
-    return _of_parts([await explaining.explain(part, None, None) for part in parts])
+    whole, _ = await ask_parts(parts, lambda part: explaining.explain(part, None, None))
+    return _of_parts(whole)
 
 
 def _of_parts(told: Sequence[list[Reason]]) -> list[Reason]:
@@ -252,8 +350,15 @@ def _alike(reasons: Sequence[Reason]) -> Reason:
 
 
 async def examine(queue: TorrelqueQueue) -> list[Finding]:
-    """What was found, the gravest first; what is so in several parts is said once."""
-    found = [finding for part in await parts_of(queue) for finding in await examining.examine(part)]
+    """What was found, the gravest first; what is so in several parts is said once, and which of them are away."""
+    parts = await parts_of(queue)
+    if len(parts) == 1:
+        return await examining.examine(parts[0])
+    told, away = await ask_parts(parts, examining.examine)
+    found = [finding for some in told for finding in some]
+    for shard in away:
+        advice = f'look at its server: torrelque shards -q {shlex.quote(queue.name)}'
+        found.append(Finding(queue.name, 'error', 'shards', f'{shard} is away: {shard.why}', advice))
     unique: dict[tuple[str, str, str], Finding] = {}
     for finding in found:
         unique.setdefault((finding.level, finding.subject, finding.text), finding)

@@ -70,6 +70,23 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class AwayShard(Value):
+    """A shard of a queue that has not answered within a second; what is told is that of the others."""
+
+    queue: str
+    number: int
+    """As `torrelque shards` has it."""
+    tag: str
+    """The hash tag of its keys."""
+    server: str
+    """The address of its server."""
+    why: str
+
+    def __str__(self) -> str:
+        return f'shard {self.number} ({self.tag} at {self.server})'
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt(Value):
     """A failed attempt of a task."""
 
@@ -184,6 +201,8 @@ class Page(Value):
     """Short names of the queue's keys that were met and hold something else, so that tasks are missing."""
     looked_at: int = 0
     """How many tasks were looked at for it."""
+    away: tuple[AwayShard, ...] = ()
+    """Shards that have not answered, so that what they have is missing."""
 
     def __iter__(self) -> Iterator[TaskView]:
         return iter(self.tasks)
@@ -234,6 +253,8 @@ class Groups(Value):
     """How many were looked at."""
     broken: tuple[str, ...] = ()
     """Short names of the queue's keys that hold something else, so that figures are missing."""
+    away: tuple[AwayShard, ...] = ()
+    """Shards that have not answered, so that what they have is missing."""
 
     def __iter__(self) -> Iterator[GroupView]:
         return iter(self.groups)
@@ -346,6 +367,8 @@ class Errors(Value):
     delayed: int
     """Delayed tasks that were looked at, of all; those without an error, which wait for their first time, are among
     them."""
+    away: tuple[AwayShard, ...] = ()
+    """Shards that have not answered, so that what they have is missing."""
 
     def __iter__(self) -> Iterator[ErrorGroup]:
         return iter(self.errors)
@@ -511,6 +534,9 @@ class Outcome(Value):
     took: float
     examples: tuple[TaskView, ...] = ()
     """Some of those that matched; only the command line puts them there, after a dry run."""
+    away: tuple[AwayShard, ...] = ()
+    """Shards that have not answered, so that their tasks were not looked at: of a dry run, and of progress.  An act
+    raises in the end, where there are some."""
 
 
 @dataclass(frozen=True, slots=True)

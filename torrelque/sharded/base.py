@@ -35,6 +35,8 @@ Client = redis.asyncio.Redis | redis.asyncio.RedisCluster
 Pipeline = redis.asyncio.client.Pipeline | redis.asyncio.cluster.ClusterPipeline
 T = TypeVar('T')
 
+PATIENCE = 1.0
+"""s that a server may take to tell the map of a queue, where others can."""
 AGAIN = 0.5
 """After how long (s) a shard is asked again that refuses to say whether it is there."""
 
@@ -177,14 +179,20 @@ class Base(TorrelqueQueue):
             opening = self._opening = asyncio.ensure_future(self._read_map())
             # Whoever waits is told; where nobody does any more, the error is for nobody.
             opening.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(opening)
+        elif opening.get_loop() is not asyncio.get_running_loop():
+            what = 'a queue object belongs to the event loop it was first used in; make one for each'
+            raise self._told(TorrelqueError(what))
+        await asyncio.wait([opening])
+        if opening.cancelled():
+            raise self._told(TorrelqueClosedError('the queue was closed'))
+        return opening.result()
 
     async def _read_map(self) -> tuple[Torrelque, ...]:
         name, count, default = self.name, self._count, self._default
         if self._cluster:
-            opened = await self._drive(shards.open_cluster(name, count, default))
+            opened = await self._drive(shards.open_cluster(name, count, default), hasty=2)
         else:
-            opened = await self._drive(shards.open_servers(name, len(self._clients), count, default))
+            opened = await self._drive(shards.open_servers(name, len(self._clients), count, default), hasty=1)
         shape = opened.shape
         found = tuple(self._make_shard(shape, number) for number in range(len(shape.tags)))
         self._unproven = {number for number in range(len(found)) if shape.server_of(number) in opened.away}
@@ -200,10 +208,15 @@ class Base(TorrelqueQueue):
         shard.task_timeout, shard.result_ttl = self.task_timeout, self.result_ttl
         shard.sweep_interval = self.sweep_interval
         inside.end_ids(shard, shards.suffix_of(number))
+        # All belong to one event loop, and not each to that in which it happens to be chosen first.
+        inside.bind(shard)
         return shard
 
-    async def _drive(self, steps: Generator[Sequence[Ask], list[Any], T]) -> T:
-        """Ask the servers what a generator says; what it comes to."""
+    async def _drive(self, steps: Generator[Sequence[Ask], list[Any], T], hasty: int = 0) -> T:
+        """Ask the servers what a generator says; what it comes to.
+
+        :param hasty: how many of the first rounds do without those that do not answer soon, where others tell the map.
+        """
         asked_by: dict[tuple[int, str], Torrelque] = {}
 
         async def ask(server: int, queue: str, words: Sequence[str]) -> Any:
@@ -215,12 +228,30 @@ class Base(TorrelqueQueue):
         try:
             while True:
                 asked = steps.send(replies)
-                replies = await asyncio.gather(*(ask(*one) for one in asked), return_exceptions=True)
+                replies = await self._gather([ask(*one) for one in asked], hasty > 0)
+                hasty -= 1
         except StopIteration as over:
             result: T = over.value
             return result
         finally:
             await asyncio.gather(*(queue.aclose() for queue in asked_by.values()))
+
+    async def _gather(self, calls: Iterable[Awaitable[Any]], hasty: bool) -> list[Any]:
+        """The replies to some calls, or the errors that came in their stead."""
+        asked = [*map(asyncio.ensure_future, calls)]
+        try:
+            done, late = await asyncio.wait(asked, timeout=PATIENCE if hasty else None)
+            told = [call for call in done if not call.exception() and isinstance(call.result(), bytes)]
+            # In a Cluster the map is asked for elsewhere next.
+            if late and (told or self._cluster and len(asked) == 1):
+                for call in late:
+                    call.cancel()
+            replies = await asyncio.gather(*asked, return_exceptions=True)
+        finally:
+            for call in asked:
+                call.cancel()
+        silent = TorrelqueConnectionError(f'no answer in {PATIENCE:g} s')
+        return [self._told(silent) if isinstance(reply, asyncio.CancelledError) else reply for reply in replies]
 
     async def _prove(self, number: int) -> None:
         """Have it known that the server of a shard is the right one, now that it may be there."""
@@ -357,13 +388,15 @@ class Base(TorrelqueQueue):
     async def _probe(self, number: int) -> None:
         """Come to an end when a shard is there again.
 
-        A connection is made for what is to be sent only, so somebody has to send something.
+        A connection is made for what is to be sent only, so somebody has to send something.  It is about a key, because
+        a primary that has just come back to its Cluster answers, and still refuses whatever is about one.
         """
         warned = False
         try:
             while not self._closed:
                 try:
-                    await (await self._at(number)).command('PING')
+                    shard = await self._at(number)
+                    await shard.command('GET', shards.key_of(shard.name))
                     return
                 except TorrelqueConnectionError:
                     # It was tried for some ten seconds.
@@ -403,11 +436,14 @@ class Base(TorrelqueQueue):
             return error
         kind = TorrelqueConnectionError if isinstance(error, TorrelqueConnectionError) else TorrelqueServerError
         names = ', '.join(map(str, failed))
-        partly = self._told(kind(f'it is done at {count - len(failed)} of {count} shards, and not at {names}: {error}'))
+        done = f'{count - len(failed)} of {count} shards'
+        partly: Any = self._told(kind(f'it is done at {done}, and not at {names}: {error}'))
+        partly.partly = done
         partly.__cause__ = error
         if isinstance(partly, TorrelqueServerError) and isinstance(error, TorrelqueServerError):
             partly.passing = error.passing
-        return partly
+        found: BaseException = partly
+        return found
 
     async def _by_shard(self, task_ids: Iterable[str]) -> dict[int, list[int]]:
         """The places of ids in a list, by the shards that have the tasks."""

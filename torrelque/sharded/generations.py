@@ -15,10 +15,7 @@ from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueValueEr
 from torrelque.protocol.check import check_count
 
 from . import shards
-from .shards import BEFORE, MOVED, MOVING, Ask, Shape
-
-FRESH, CLOSING = 'fresh', 'closing'
-"""What else a map says: the number of the first fresh shard, and of the first one that is closing."""
+from .shards import BEFORE, CLOSING, FRESH, MOVED, MOVING, Ask, Shape
 
 
 @functools.cache
@@ -122,6 +119,18 @@ def write(queue: str, shape: Shape) -> Generator[Sequence[Ask], list[Any], Shape
     return shards.read_shape(text, queue)[0]
 
 
+def restore(queue: str, shape: Shape) -> Generator[Sequence[Ask], list[Any], Shape | None]:
+    """Write a map again that a server has lost, and its copies; a newer one, if that is there.
+
+    Else whoever comes next would find none, and write another one.
+    """
+    found = yield from write(queue, shape)
+    if found != shape:
+        return _same(queue, found, shape)
+    yield from spread(queue, shape)
+    return None
+
+
 def spread(queue: str, shape: Shape) -> Generator[Sequence[Ask], list[Any], bool]:
     """Write the copies of a map, where they are older; whether all are there now.
 
@@ -153,7 +162,13 @@ def newer(queue: str, text: Any, shape: Shape) -> Shape | None:
     """The map in a copy, if it is newer than the one that is known."""
     if text is None:
         return None
-    found, _ = shards.read_shape(text, queue)
-    if found.servers != shape.servers:
-        raise TorrelqueError(f'the map of the shards is that of another queue: {text!r:.200}')
+    return _same(queue, shards.read_shape(text, queue)[0], shape)
+
+
+def _same(queue: str, found: Shape, shape: Shape) -> Shape | None:
+    """A map that was found, if it is newer than the one that is known."""
+    if found.servers != shape.servers or found.generation == shape.generation and found.tags != shape.tags:
+        error = TorrelqueError(f'the map of the shards is that of another queue: {found.text():.200}')
+        error.queue = queue
+        raise error
     return found if found.generation > shape.generation else None

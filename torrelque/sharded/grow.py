@@ -16,6 +16,7 @@ from torrelque import Duration, Torrelque, TorrelqueError
 from torrelque.protocol.check import check_seconds
 
 from . import generations, inside, moving, shards
+from .base import PATIENCE
 from .operators import Operators
 from .shards import Shape
 
@@ -27,8 +28,6 @@ EVERY = 10.0
 """s between two looks at the map."""
 KNOWN = 3 * EVERY
 """s after which everybody has read a map."""
-PATIENCE = 1.0
-"""s that a shard may take to tell the map before another one is asked."""
 LOOK = 1.0
 """s between two looks at what is left of shards that are closing."""
 
@@ -109,7 +108,10 @@ class Growth(Operators):
                 error = exc if isinstance(exc, TorrelqueError) else error
         else:
             raise error
-        shape = generations.newer(shard.name, text, self._shape)
+        if text is None:
+            shape = await self._drive(generations.restore(self.name, self._shape))
+        else:
+            shape = generations.newer(shard.name, text, self._shape)
         if shape is None or shape.generation <= self._shape.generation:
             return False
         self._adopt(shape)
@@ -137,7 +139,7 @@ class Growth(Operators):
             self._settling.cancel()
             self._settling = None
         self._chooser.use(generations.used(self._shape, settled), len(self._shards))
-        if generations.FRESH in self._shape.more and not settled:
+        if shards.FRESH in self._shape.more and not settled:
             heed = weakref.WeakMethod(self._heed)
             self._settling = asyncio.get_running_loop().call_later(KNOWN, _call, heed, True)
 

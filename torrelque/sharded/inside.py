@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torrelque.sync
 
 __all__ = [
-    'JSON', 'Delivery', 'Make', 'Routed', 'ServerStaleError', 'Shelf', 'Waiters', 'end_ids', 'growing', 'is_up', 'mark',
-    'marked', 'no_reply', 'no_task', 'run', 'run_sync', 'schedules', 'shelf_of', 'steps', 'waiters_of',
+    'JSON', 'Delivery', 'Make', 'Routed', 'ServerStaleError', 'Shelf', 'Waiters', 'bind', 'end_ids', 'growing', 'is_up',
+    'mark', 'marked', 'no_reply', 'no_task', 'run', 'run_sync', 'schedules', 'shelf_of', 'steps', 'waiters_of',
 ]  # fmt: skip
 
 
@@ -38,6 +38,11 @@ async def run(shard: Torrelque, make: Make) -> Any:
 def run_sync(shard: 'torrelque.sync.Torrelque', make: Make) -> Any:
     """The same at one of the synchronous queue."""
     return shard._run(make(shard._calls))
+
+
+def bind(shard: Torrelque) -> None:
+    """Have a queue object belong to the running event loop from now on, as after its first call."""
+    shard._started()
 
 
 def is_up(shard: Torrelque) -> bool:

@@ -72,11 +72,11 @@ def grow(queue: str, count: int, known_after: float, keyed: bool, look: float, l
         generations.check_keyed(shape, count)
         if shape.keyed != count:
             yield from _check_schedules(count)
-    if count != len(shape.tags) or generations.CLOSING in shape.more:
+    if count != len(shape.tags) or shards.CLOSING in shape.more:
         shape = yield Write(generations.with_more(queue, shape, count))
     yield Spread(shape)
     yield from _equip(range(1, count))
-    if generations.FRESH in shape.more:
+    if shards.FRESH in shape.more:
         yield Wait(known_after)
         shape = yield Write(generations.with_all_known(shape))
         yield Spread(shape)
@@ -272,7 +272,7 @@ def _set(number: int, paused: bool, probes: Any, limit: TorrelqueLimit | None) -
 def shrink(count: int, known_after: float, look: float, limit: float | None) -> Steps[None]:
     """Have fewer shards for plain tasks; arguments as of `grow`."""
     shape: Shape = yield Newest()
-    if shape.more.get(generations.CLOSING) != count:
+    if shape.more.get(shards.CLOSING) != count:
         if len(shape.tags) == count:
             return
         shape = yield Write(generations.with_closing(shape, count))

@@ -23,11 +23,12 @@ from torrelque import (
 from torrelque.protocol.check import check_call, check_count, check_iterable, check_seconds
 
 from . import inside
+from .base import PATIENCE
 from .placing import Placing
 
 logger = logging.getLogger(__package__)
 
-LATE = 2.0
+LATE = 1.0
 """For how long (s) the statistics of a shard are waited for where those of others are told without."""
 
 
@@ -141,25 +142,35 @@ class Operators(Placing):
     async def take_deaths(self, max_tasks: int = 50, *, again_after: Duration = 60) -> list[TorrelqueDeath]:
         """Learn of tasks that died where nobody saw it, as `torrelque.Torrelque.take_deaths`; there may be none.
 
-        The shards are asked one after the other, in any order, until there are enough.
+        The shards are asked one after the other, in any order, until there are enough.  One that is away is passed by:
+        what died there is told when it is there again.
 
         :param max_tasks: how many at the most; never more than 50.
         :param again_after: for how long (s) nobody else is told of them.
         """
         count, most = len(self._shards or await self._open()), min(50, check_count(max_tasks, 'max_tasks'))
         found: list[TorrelqueDeath] = []
+        silent: Exception | None = None
+        answered = False
         for number in random.sample(range(count), count):
             try:
-                some = await (await self._at(number)).take_deaths(most - len(found), again_after=again_after)
-            except TorrelqueConnectionError:
-                if found:
-                    break
-                raise
+                if count > 1 and not self._is_up(number):
+                    raise TorrelqueConnectionError(f'shard {number} is away')
+                call = (await self._at(number)).take_deaths(most - len(found), again_after=again_after)
+                # Deaths that are told too late are told again.
+                some = await asyncio.wait_for(call, PATIENCE if count > 1 else None)
+                answered = True
+            except (TorrelqueConnectionError, asyncio.TimeoutError) as exc:
+                self._look_after(number)
+                silent = exc
+                continue
             for death in some:
                 inside.mark(death.id, number)
             found += some
             if len(found) >= most:
                 break
+        if silent is not None and not answered:
+            raise self._told(TorrelqueConnectionError('no shard answers')) from silent
         return found
 
     async def acknowledge_deaths(self, task_ids: Iterable[TorrelqueTaskId]) -> None:
@@ -239,7 +250,7 @@ class Operators(Placing):
     async def stats_of_shards(self) -> list[TorrelqueQueueStats | None]:
         """How many tasks each shard has and in which place, by its number; None where it does not answer.
 
-        One that is away is waited for two seconds.
+        One that is away is waited for a second.
         """
         count = len(self._shards or await self._open())
         asked = [asyncio.ensure_future(self._stats_at(number)) for number in range(count)]

@@ -34,6 +34,8 @@ BEFORE = 'before'
 MOVING, MOVED = 'moving', 'moved'
 """Likewise: among how many shards groups and ids were divided, while some of them come to others; and whether any ever
 have, so that the number in an id is where its task was enqueued, and may not be where it is."""
+FRESH, CLOSING = 'fresh', 'closing'
+"""Likewise: the number of the first shard that not everybody may know yet, and of the first that gets no tasks more."""
 AT_HOME = 'schedule:'
 """What the names of groups begin with that schedules have of their own; they are where the schedules are."""
 
@@ -137,6 +139,18 @@ def _tries(queue: str, number: int) -> Generator[str, None, None]:
         yield f'{queue}:{number}.{k}'
 
 
+def _first_tags(queue: str) -> Generator[str, None, None]:
+    """The tags that the first shard has, by how many there are: the more, the fewer slots are its range."""
+    least = SLOTS
+    for tag in _tries(queue, 0):
+        slot = slot_of(tag)
+        if slot < least:
+            least = slot
+            yield tag
+        if slot * MOST < SLOTS:
+            return
+
+
 # Where a task is
 
 
@@ -192,23 +206,46 @@ def read_shape(text: Any, queue: str) -> tuple[Shape, Mapping[str, Any]]:
         known = {name: found.pop(name) for name in ('generation', 'keyed', 'tags')}
         servers = found.pop('servers', None)
         place = {name: found.pop(name) for name in ('server', 'shard') if name in found}
-        shape = Shape(int(known['generation']), int(known['keyed']), tuple(known['tags']), servers, found)
-        if not 0 < shape.keyed <= len(shape.tags) or not all(isinstance(tag, str) for tag in shape.tags):
-            raise ValueError(shape)
-    except (ValueError, TypeError, LookupError, AttributeError) as exc:
+        shape = Shape(known['generation'], known['keyed'], tuple(known['tags']), servers, found)
+        if not isinstance(known['tags'], list):
+            raise ValueError(text)
+        _check_shape(shape, text)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as exc:
         raise _of(queue, TorrelqueError(f'the map of the shards cannot be read: {text!r:.200}')) from exc
     return shape, place
+
+
+def _check_shape(shape: Shape, text: Any) -> None:
+    """Refuse a map by which tasks would be put where nobody looks for them.
+
+    :raises ValueError: it is none.
+    """
+    tags = shape.tags
+    numbers = [shape.generation, shape.keyed, 1 if shape.servers is None else shape.servers]
+    numbers += [*shape.more.get(BEFORE, ()), *(shape.more[name] for name in (FRESH, CLOSING) if name in shape.more)]
+    if not all(type(number) is int and number > 0 for number in numbers) or shape.keyed > len(tags):
+        raise ValueError(text)
+    if len({*tags}) < len(tags) or not all(isinstance(tag, str) and tag and not {*'{}'} & {*tag} for tag in tags):
+        raise ValueError(text)
+    for tag in tags:
+        key_of(queue_of(tag))
 
 
 def open_cluster(queue: str, shards: int | None, default: int) -> Asking:
     """Read the map of a queue in a Cluster, or write it where there is none."""
     key = key_of(queue)
     [text] = yield [(0, queue, ('GET', key))]
-    if isinstance(text, TorrelqueConnectionError):
-        # The primary that has the map is away: any other can tell it.
-        tags = spread_tags(queue, shards or default)
-        copies = yield [(0, queue_of(tag), ('GET', key_of(queue_of(tag)))) for tag in tags]
-        text = next((copy for copy in copies if isinstance(copy, bytes)), text)
+    if text is None or isinstance(text, TorrelqueConnectionError):
+        # The primary that has the map is away, or was emptied: any other can tell it.
+        copy = yield from _read_copy(queue, shards or default)
+        if copy is None and text is not None:
+            # It was late only, maybe.
+            [text] = yield [(0, queue, ('GET', key))]
+        elif copy is not None:
+            if text is None:
+                yield from send((0, queue, ('SET', key, copy.text(), 'NX')))
+                yield from send(*_copies(copy))
+            text = copy.text()
     if text is None:
         made = Shape(1, shards or default, spread_tags(queue, shards or default))
         yield from send((0, queue, ('SET', key, made.text(), 'NX')))
@@ -223,6 +260,24 @@ def open_cluster(queue: str, shards: int | None, default: int) -> Asking:
     return Opened(shape, frozenset())
 
 
+def _read_copy(queue: str, shards: int) -> Generator[Sequence[Ask], list[Any], Shape | None]:
+    """The newest map among the copies in a Cluster; None where there is none.
+
+    They are looked for where they are if there are so many shards, and where the first shard is of any number of them.
+
+    :raises TorrelqueConnectionError: nobody who is there knows the queue; one who is away may.
+    """
+    tags = dict.fromkeys((*spread_tags(queue, shards), *_first_tags(queue)))
+    copies = yield [(0, queue_of(tag), ('GET', key_of(queue_of(tag)))) for tag in tags]
+    shapes = [read_shape(copy, queue)[0] for copy in copies if isinstance(copy, bytes)]
+    if shapes:
+        return max(shapes, key=lambda shape: shape.generation)
+    for copy in copies:
+        if isinstance(copy, BaseException):
+            raise copy
+    return None
+
+
 def open_servers(queue: str, servers: int, shards: int | None, default: int) -> Asking:
     """Read the map of a queue on unrelated servers, of which each has it with its own number; or write it."""
     key = key_of(queue)
@@ -232,7 +287,7 @@ def open_servers(queue: str, servers: int, shards: int | None, default: int) -> 
         if isinstance(text, BaseException) and (server not in away or len(away) == servers):
             raise text
     found = {server: text for server, text in enumerate(texts) if isinstance(text, bytes)}
-    created = not found
+    created, first = not found, None
     if created:
         if away:
             # Nobody who is there knows the queue; one who is away may.
@@ -240,15 +295,22 @@ def open_servers(queue: str, servers: int, shards: int | None, default: int) -> 
         tags = tuple(f'{queue}:{number}' for number in range(shards or default))
         # The first server decides whose map it is, if several come at the same time.
         made = Shape(1, len(tags), tags, servers)
-        yield from send((0, queue, ('SET', key, made.text(server=0), 'NX')))
+        [first] = yield from send((0, queue, ('SET', key, made.text(server=0), 'NX')))
         [found[0]] = yield from send((0, queue, ('GET', key)))
     shape = _newest(queue, servers, shards, found)
     fresh = [server for server in range(servers) if server not in found and server not in away]
     if fresh:
         # They are new, or were emptied.
-        yield from send(*((server, queue, ('SET', key, shape.text(server=server), 'NX')) for server in fresh))
+        done = yield from send(*((server, queue, ('SET', key, shape.text(server=server), 'NX')) for server in fresh))
         texts = yield from send(*((server, queue, ('GET', key)) for server in fresh))
-        shape = _newest(queue, servers, shards, {**found, **dict(zip(fresh, texts, strict=True))})
+        try:
+            shape = _newest(queue, servers, shards, {**found, **dict(zip(fresh, texts, strict=True))})
+        except TorrelqueValueError:
+            # Two of the list are one server.  A map that was made of it now would refuse a list that is right.
+            own = [server for server, wrote in zip(fresh, done, strict=True) if wrote is not None]
+            if first is not None:
+                yield [(server, queue, ('DEL', key)) for server in [0, *own]]
+            raise
     if created or fresh:
         yield from send(*(ask for ask in _copies(shape) if created or ask[0] in fresh))
     return Opened(shape, frozenset(away))

@@ -137,8 +137,9 @@ class Following(Placing):
         number = 0 if 0 in up or not up else random.choice(up)
         shard = self._shards[number]
         text = shard.command('GET', shards.key_of(shard.name))
+        lost = self._drive(generations.restore(self.name, self._shape)) if text is None else None
         with self._lock:
-            shape = generations.newer(shard.name, text, self._shape)
+            shape = lost or generations.newer(shard.name, text, self._shape)
             if shape is None:
                 return False
             self._adopt(shape)

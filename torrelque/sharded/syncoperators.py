@@ -108,18 +108,25 @@ class Operators(Following):
         """Learn of tasks that died where nobody saw it, as the asynchronous one."""
         count, most = len(self._all()), min(50, check_count(max_tasks, 'max_tasks'))
         found: list[TorrelqueDeath] = []
+        silent: TorrelqueConnectionError | None = None
+        answered = False
         for number in random.sample(range(count), count):
+            if count > 1 and number in self._probed:
+                silent = TorrelqueConnectionError(f'shard {number} is away')
+                continue
             try:
                 some = self._at(number).take_deaths(most - len(found), again_after=again_after)
-            except TorrelqueConnectionError:
-                if found:
-                    break
-                raise
+                answered = True
+            except TorrelqueConnectionError as exc:
+                silent = exc
+                continue
             for death in some:
                 inside.mark(death.id, number)
             found += some
             if len(found) >= most:
                 break
+        if silent is not None and not answered:
+            raise silent
         return found
 
     def acknowledge_deaths(self, task_ids: Iterable[TorrelqueTaskId]) -> None:

@@ -9,8 +9,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import redis
 
@@ -38,6 +38,21 @@ MOST = 250
 """How many tasks are taken together at the most."""
 
 
+class Queue(Protocol):
+    """What is asked of the queue object."""
+
+    name: str
+
+    def _look_in_time(self) -> None:
+        """Read the map again, when it is time."""
+
+    def _is_up(self, number: int) -> bool:
+        """Whether a shard is there, as far as is known."""
+
+    def _look_after(self, number: int) -> None:
+        """Have it known when a shard is there again."""
+
+
 class _Waiter:
     """A call that waits."""
 
@@ -50,11 +65,9 @@ class _Waiter:
 class Takers:
     """The threads of one queue object."""
 
-    def __init__(self, shards: Sequence[Torrelque], name: str, look: Callable[[], object]) -> None:
+    def __init__(self, shards: Sequence[Torrelque], queue: Queue) -> None:
         self._shards = shards
-        self._name = name
-        self._look_at_map = look
-        """Is called once and again by a thread that waits, since those who wait call nothing meanwhile."""
+        self._queue = queue
         self._lock = threading.Lock()
         self._waiters: list[_Waiter] = []
         """The calls that wait, in their order."""
@@ -100,16 +113,26 @@ class Takers:
     # Parts
 
     def _look(self, wanted: int) -> list[Delivery]:
-        """What there is now: one shard after the other is asked, those last that have not answered."""
+        """What there is now: one shard after the other is asked, those last that have not answered.
+
+        :raises TorrelqueServerError: all refuse.
+        """
         order = random.sample(range(len(self._shards)), len(self._shards))
+        refused: list[Exception] = []
         for number in sorted(order, key=self._errors.__contains__):
-            if number not in self._errors or len(self._errors) == len(self._shards):
+            # One that is away would be waited for each time.
+            if number not in self._errors or self._queue._is_up(number) or len(self._errors) == len(self._shards):
                 try:
                     return self._marked(self._shards[number].dequeue_many(wanted, 0), number)
                 except TorrelqueTimeoutError as exc:
                     self._note(number, None if exc.replied else exc)
                 except TorrelqueConnectionError as exc:
                     self._note(number, exc)
+                except TorrelqueServerError as exc:
+                    self._note(number, exc)
+                    refused.append(exc)
+        if len(refused) == len(self._shards):
+            raise refused[0]
         return []
 
     def _wait(self, end: float | None, wanted: int) -> list[Delivery]:
@@ -151,7 +174,8 @@ class Takers:
                     return
             try:
                 if number == 0:
-                    self._look_at_map()
+                    # Those who wait call nothing meanwhile.
+                    self._queue._look_in_time()
                 left = self._hand_out(self._marked(shard.dequeue_many(wanted, SPELL), number))
                 self._note(number, None)
                 self._give_back(left)
@@ -160,8 +184,8 @@ class Takers:
             except TorrelqueTimeoutError as exc:
                 self._note(number, None if exc.replied else exc)
             except (TorrelqueError, redis.RedisError) as exc:
-                if isinstance(exc, TorrelqueServerError):
-                    logger.warning('queue %r: a shard refuses to hand out tasks: %s', self._name, exc)
+                if isinstance(exc, TorrelqueServerError) and number not in self._errors:
+                    logger.warning('queue %r: a shard refuses to hand out tasks: %s', self._queue.name, exc)
                 self._note(number, exc)
                 time.sleep(AGAIN)
 
@@ -183,6 +207,8 @@ class Takers:
             self._errors.pop(number, None)
         else:
             self._errors[number] = error
+            if not isinstance(error, TorrelqueServerError):
+                self._queue._look_after(number)
 
     @staticmethod
     def _marked(deliveries: list[Delivery], number: int) -> list[Delivery]:

@@ -103,7 +103,7 @@ class Base:
         self._probed: set[int] = set()
         """Shards of which a thread looks whether they are there again."""
         self._chooser = Chooser(len(self._shards), self._is_up)
-        self._takers = Takers(self._shards, self.name, self._look_in_time)
+        self._takers = Takers(self._shards, self)
 
     # What is known
 
@@ -207,7 +207,7 @@ class Base:
                 found[0].when_low = self._low
                 self._shape = shape
                 self._chooser = Chooser(len(found), self._is_up)
-                self._takers = Takers(found, self.name, self._look_in_time)
+                self._takers = Takers(found, self)
                 self._shards = found
                 self._opened()
             return self._shards
@@ -367,7 +367,9 @@ class Base:
         process = os.getpid()
         while not self._closed and process == os.getpid():
             try:
-                self._at(number).command('PING')
+                # About a key: a primary that has just come back to its Cluster answers, and refuses what is about one.
+                shard = self._at(number)
+                shard.command('GET', shards.key_of(shard.name))
                 break
             except TorrelqueConnectionError:
                 # It was tried for some ten seconds.

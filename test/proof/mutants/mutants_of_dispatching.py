@@ -54,4 +54,20 @@ DISPATCHING = (
                 'return self._dispatcher.waiters.waiting'),),
         ('sharded_waiting::test_a_shard_is_waited_at_by_itself_as_well',),
     ),
+    Mutant(
+        'probe-without-key', BEYOND, 'plain tasks go to a primary that is back and refuses whatever is about a key',
+        (client('sharded/base', "shard.command('GET', shards.key_of(shard.name))\n                    return",
+                "shard.command('PING')\n                    return"),),
+        ('sharded_faults::test_plain_tasks_do_not_go_to_a_primary_that_is_back_before_it_serves_its_slots',),
+    ),
+    Mutant(
+        'thread-stops-at-refusal', 10, 'one shard that refuses keeps threads from the tasks of all others',
+        (client('sharded/takers', 'except TorrelqueServerError as exc:', 'except ZeroDivisionError as exc:'),),
+        ('sharded_sync::test_one_shard_that_refuses_keeps_nobody_from_the_tasks_of_others',),
+    ),
+    Mutant(
+        'thread-looks-no-more', 10, 'whoever does not wait never asks a shard again that was away',
+        (client('sharded/takers', ' or self._queue._is_up(number) or', ' or'),),
+        ('sharded_sync::test_who_does_not_wait_is_given_tasks_of_a_server_that_is_back',),
+    ),
 )  # fmt: skip

@@ -63,4 +63,21 @@ GROWING = (
         (client('sharded/moving', 'if any(any(one) for one in stats):', 'if not stats:'),),
         (GROW + 'test_closed_shards_are_emptied_and_gone',),
     ),
+    Mutant(
+        'map-made-anew', 5, 'a lost map is made anew, without shards that have tasks',
+        (client('sharded/shards', 'if text is None or isinstance(text, TorrelqueConnectionError):',
+                'if isinstance(text, TorrelqueConnectionError):'),),
+        ('sharded_map::test_a_map_that_a_primary_has_lost_is_told_by_the_others',),
+    ),
+    Mutant(
+        'map-stays-lost', 5, 'a process that finds the map lost leaves it to others to make another one',
+        (client('sharded/grow', 'shape = await self._drive(generations.restore(self.name, self._shape))',
+                'shape = None'),),
+        ('sharded_map::test_whoever_finds_the_map_lost_writes_it_again',),
+    ),
+    Mutant(
+        'map-of-wrong-servers', BEYOND, 'a list that was refused leaves a map behind that refuses the right one',
+        (client('sharded/shards', 'if first is not None:', 'if first is None:'),),
+        ('sharded_map::test_one_server_twice_is_refused_and_nothing_is_left_of_it',),
+    ),
 )  # fmt: skip
