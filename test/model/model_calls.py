@@ -280,7 +280,7 @@ def read_call(name: str, args: Sequence[str | bytes]) -> Call:
     if name == 'cancel':
         return Call(name, several(0, 3, lambda *words: Cancel(*map(_text, words))))
     if name == 'redrive':
-        return Call(name, several(2, 1, lambda i: Redrive(_text(i), first)))
+        return Call(name, several(3, 1, lambda i: Redrive(_text(i), first)))
     if name == 'tell':
         return Call(name, [Tell(*map(int, args))])
     if name == 'told':

@@ -9,15 +9,16 @@ import json
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import redis.asyncio
 
 import torrelque
+from support.moving import until
 from support.servers import MakeServer, RealServer
-from support.sharding import NAME, numbers_of, open_cluster, open_one, open_servers
+from support.sharding import NAME, numbers_of, open_cluster, open_one, open_servers, open_three
 from support.topology import Cluster
 from torrelque.sharded import Sharded, generations, grow, sync as sharded_sync
 
@@ -30,14 +31,6 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grow, 'EVERY', 0.1)
     monkeypatch.setattr(grow, 'KNOWN', 0.3)
     monkeypatch.setattr(grow, 'LOOK', 0.05)
-
-
-async def until(condition: Any) -> None:
-    """Nothing tells when another process has read the map."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 def used(queue: Sharded) -> int:
@@ -347,13 +340,6 @@ class Load:
         for call in self._calls:
             call.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
-
-
-@contextlib.asynccontextmanager
-async def open_three(opened: Callable[[], Any]) -> AsyncIterator[list[Sharded]]:
-    """Objects of one queue, as of three processes."""
-    async with contextlib.AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(opened()) for _ in range(3)]
 
 
 @pytest.mark.parametrize('where', ['servers', pytest.param('cluster', marks=pytest.mark.long)])

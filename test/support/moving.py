@@ -32,9 +32,9 @@ def stays(name: str = 'group') -> str:
     return next(it for k in range(10_000) if keyed_by(it := f'{name}-{k}', 4) == 0)
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Any) -> None:
     """Nothing tells what another process has done."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.005)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import redis.asyncio
@@ -37,6 +37,13 @@ async def open_cluster(cluster: Cluster, shards: int = 3, **options: Any) -> Asy
     """A queue whose shards are in a Cluster."""
     async with cluster.client() as client, Sharded(client, queue=NAME, shards=shards, **options) as queue:
         yield queue
+
+
+@contextlib.asynccontextmanager
+async def open_three(opened: Callable[[], Any]) -> AsyncIterator[list[Sharded]]:
+    """Objects of one queue, as of three processes."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(opened()) for _ in range(3)]
 
 
 async def all_keys(*clients: redis.asyncio.Redis) -> set[Any]:
