@@ -20,7 +20,7 @@ from torrelque.cli.naming import find_sharded
 from torrelque.config import Config
 from torrelque.monitor import Metrics
 from torrelque.operate import Operator, Overview
-from torrelque.sharded import Sharded
+from torrelque.sharded import Sharded, grow
 
 pytestmark = pytest.mark.first_server
 
@@ -84,6 +84,28 @@ async def test_a_queue_on_several_servers_is_for_an_app(
         await queue.enqueue(1)
         said = await command('stats', '-q', 'email', code=None)
         assert said.code and "queue 'email': the queue is on 2 servers, and was given one server" in said.err
+
+
+async def test_shards_are_more_and_fewer_after_whoever_is_there_was_asked(
+    server: RealServer, command: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grow, 'EVERY', 0.05)
+    monkeypatch.setattr(grow, 'KNOWN', 0.1)
+    async with open_one(server, 2) as queue:
+        await queue.ready()
+        said = await command('shards', '-q', 'email', '--grow', '4', '--dry-run')
+        assert "queue 'email' has 2 shards, and will have 4" in said.err
+        said = await command('shards', '-q', 'email', '--grow', '4', code=2)
+        assert 'nobody can be asked: --yes does it' in said.err
+        said = await command('shards', '-q', 'email', '--grow', '4', '--yes', '--json')
+        assert len(said.out.splitlines()) == 4
+        said = await command('shards', '-q', 'email', '--shrink', '2', '--yes', '--json')
+        assert len(said.out.splitlines()) == 2 and 'which have 0 tasks now' in said.err
+        acts = [(act.act, act.what) for act in await Operator(queue).acts()]
+        assert acts == [('shrink', 'from 4 shards to 2'), ('grow', 'from 2 shards to 4')]
+    for words in (('--read-only',), ('--timeout', '5s', '--yes'), ('--yes',)):
+        said = await command('shards', '-q', 'plain', '--grow', '4', *words, code=None)
+        assert said.code, said
 
 
 HANDLER = """
