@@ -115,7 +115,7 @@ async def _ready_elsewhere(queue: TorrelqueQueue) -> int:
         told, _ = await ask_parts(others, lambda part: ask(part, 'crew', ALL, 1, '0', 0))
     except AwayError:
         return 0
-    return sum(0 if paused else ready for _, _, ready, paused in told)
+    return sum(ready for _, _, ready, paused in told if not paused)
 
 
 def _view(
