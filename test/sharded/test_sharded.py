@@ -251,6 +251,26 @@ async def test_one_that_was_never_used_is_closed_at_once(server: RealServer) -> 
         await queue.enqueue('a')
 
 
+async def test_another_object_of_the_same_queue_and_one_of_another(server: RealServer) -> None:
+    async with open_one(server, 3, max_tasks=8) as queue:
+        queue.task_timeout = 7
+        await queue.ready()
+        part = queue.shards[1]
+        async with queue.another(max_tasks=5) as same, queue.another('news') as other, part.another() as shard:
+            await other.ready()
+            assert (len(other.shards), other.name, other.max_tasks) == (3, 'news', 8)
+            task_id = await same.enqueue(1)
+            assert (same.name, same.max_tasks, same.task_timeout) == ('email', 5, 7)
+            assert (await queue.get_task_state(task_id)).timeout == 7
+            assert (shard.name, shard.task_timeout) == (part.name, 7)
+
+
+async def test_a_task_of_a_shard_that_is_no_more_is_said_to_be(sharded: Sharded) -> None:
+    for ask in (sharded.get_task_state, sharded.wait):
+        with pytest.raises(torrelque.LookupError, match='its shard, 7, is no more'):
+            await ask('0' * 28 + '.007')
+
+
 # Room
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +16,11 @@ from support.servers import MakeServer, RealServer
 from support.sharding import group_of, open_one, open_servers
 from torrelque import Torrelque
 from torrelque.cli.answers import ShardAnswer
-from torrelque.cli.failure import Failure
-from torrelque.cli.naming import refuse_shards
+from torrelque.cli.naming import find_sharded
+from torrelque.config import Config
+from torrelque.monitor import Metrics
 from torrelque.operate import Operator, Overview
+from torrelque.sharded import Sharded, grow
 
 pytestmark = pytest.mark.first_server
 
@@ -80,9 +86,113 @@ async def test_a_queue_on_several_servers_is_for_an_app(
         assert said.code and "queue 'email': the queue is on 2 servers, and was given one server" in said.err
 
 
-async def test_shards_are_not_served_as_a_queue_of_one_place(server: RealServer) -> None:
-    async with open_one(server, 3) as queue, server.client() as client, Torrelque(client, queue='email') as plain:
-        await refuse_shards([plain])
+async def test_shards_are_more_and_fewer_after_whoever_is_there_was_asked(
+    server: RealServer, command: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grow, 'EVERY', 0.05)
+    monkeypatch.setattr(grow, 'KNOWN', 0.1)
+    async with open_one(server, 2) as queue:
         await queue.ready()
-        with pytest.raises(Failure, match="queue 'email' has shards: make a Worker"):
-            await refuse_shards([plain])
+        said = await command('shards', '-q', 'email', '--grow', '4', '--dry-run')
+        assert "queue 'email' has 2 shards, and will have 4" in said.err
+        said = await command('shards', '-q', 'email', '--grow', '4', code=2)
+        assert 'nobody can be asked: --yes does it' in said.err
+        said = await command('shards', '-q', 'email', '--grow', '4', '--yes', '--json')
+        assert len(said.out.splitlines()) == 4
+        said = await command('shards', '-q', 'email', '--shrink', '2', '--yes', '--json')
+        assert len(said.out.splitlines()) == 2 and 'which have 0 tasks now' in said.err
+        acts = [(act.act, act.what) for act in await Operator(queue).acts()]
+        assert acts == [('shrink', 'from 4 shards to 2'), ('grow', 'from 2 shards to 4')]
+    for words in (('--read-only',), ('--timeout', '5s', '--yes'), ('--yes',)):
+        said = await command('shards', '-q', 'plain', '--grow', '4', *words, code=None)
+        assert said.code, said
+
+
+HANDLER = """
+import pathlib
+
+def handle(delivery):
+    with open({path!r}, 'a') as file:
+        print(delivery.queue, delivery.task, file=file)
+"""
+
+
+async def serve(tmp_path: Path, *words: str) -> list[str]:
+    """Have a worker do all that there is; the lines that its handler has written."""
+    (tmp_path / 'spread_handler.py').write_text(HANDLER.format(path=str(tmp_path / 'done')))
+    (tmp_path / 'done').touch()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, '-m', 'torrelque', 'run', *words, '--burst', cwd=tmp_path, stderr=asyncio.subprocess.PIPE,
+        env=os.environ | {'PYTHONPATH': str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    _, told = await process.communicate()
+    assert process.returncode == 0, told.decode()
+    return sorted((tmp_path / 'done').read_text().splitlines())
+
+
+@pytest.mark.long
+@pytest.mark.one_server
+async def test_a_handler_serves_the_shards_that_are_there_and_those_that_it_says(
+    server: RealServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('TORRELQUE_URL', server.url)
+    async with open_one(server, 3) as queue:
+        for shard in range(3):
+            await queue.enqueue(shard, group=group_of(shard, 3))
+        assert await find_sharded(['email', 'other'], None) == {'email'}
+        done = await serve(tmp_path, 'spread_handler:handle', '-q', 'email')
+        assert [line.split()[-1] for line in done] == ['0', '1', '2']
+    await serve(tmp_path, 'spread_handler:handle', '-q', 'news', '--shards', '2')
+    async with server.client() as client, Sharded(client, queue='news') as news:
+        await news.ready()
+        assert len(news.shards) == 2
+
+
+@pytest.mark.long
+@pytest.mark.one_server
+async def test_a_file_says_how_many_shards_a_queue_has_and_on_which_servers(
+    server: RealServer, make_server: MakeServer, command: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv('TORRELQUE_URL')
+    monkeypatch.delenv('TORRELQUE_QUEUE')
+    other = make_server()
+    path = tmp_path / 'torrelque.toml'
+    path.write_text(f"""
+        [queues.email]
+        servers = ['{server.url}', '{other.url}']
+        shards = 4
+        max_tasks = 100
+        [workers.one]
+        handler = 'spread_handler:handle'
+        queues = ['email']
+    """)
+    said = await command('shards', '-c', str(path), '--json')
+    answers = [json.loads(line) for line in said.out.splitlines()]
+    assert [one['server'] for one in answers] == [server.url, other.url] * 2
+    for shard in range(4):
+        words = ('enqueue', str(shard), '--group', group_of(shard, 4), '-c', str(path))
+        await command(*words)
+    said = await command('stats', '-c', str(path), '--json')
+    assert read_as(Overview, said.out.strip()).pending == 4
+    assert len(await serve(tmp_path, '-c', str(path))) == 4
+    async with Config.load(path) as config:
+        found = config.queues['email'].make()
+        await found.ready()
+        assert isinstance(found, Sharded) and (found.max_tasks, len(found.shards)) == (100, 4)
+        metrics = Metrics(found)
+        assert b'torrelque_up{queue="email"} 1.0' in (await metrics.exposition())[0]
+        await metrics.aclose()
+    path.write_text(f"""
+        [server]
+        url = '{server.url}'
+        [queues.news]
+        shards = 2
+    """)
+    await command('enqueue', '1', '-c', str(path))
+    said = await command('shards', '-c', str(path), '--json')
+    assert len(said.out.splitlines()) == 2
+    path.write_text('[queues."a{b}"]\nshards = 193\nservers = ["redis://a", "redis://a"]\n')
+    said = await command('config', 'check', '-c', str(path), code=None)
+    assert said.code
+    for what in ('a whole number from 1 to 192', 'the list has a server twice'):
+        assert what in said.out + said.err, said

@@ -212,6 +212,26 @@ async def test_workers_are_seen_and_their_tasks_are_not_orphans(sharded: Sharded
     assert sum(one.totals.succeeded for counts in await operator.counts() for one in counts.functions) == 6
 
 
+async def test_a_worker_is_stuck_that_leaves_what_is_ready_in_any_shard(sharded: Sharded) -> None:
+    await sharded.ready()
+    home = sharded.home
+    heart = {'seen': f'{int((await home.command("TIME"))[0]) * 1000}', 'interval': '5000', 'state': 'running',
+             'slots': '10', 'busy': '3', 'lag': '2', 'claimed': '60', 'health': '{}'}  # fmt: skip
+    words = [word for pair in heart.items() for word in pair]
+    await home.command('HSET', f'{home.keys["worker"]}:idle', *words)
+    await home.command('ZADD', home.keys['workers'], heart['seen'], 'idle')
+    operator = Operator(sharded)
+    assert [worker.state for worker in await operator.workers()] == ['running']
+    await sharded.enqueue('a', group=group_of(1, 3))
+    await sharded.enqueue('b', group=group_of(2, 3))
+    assert [worker.why for worker in await operator.workers()] == [
+        '7 of its 10 places are free, 2 tasks are ready, and it has claimed none for 60 s'
+    ]
+    assert (await operator.overview()).stuck == 1
+    await sharded.pause()
+    assert (await operator.overview()).stuck == 0
+
+
 async def _aiter(values: Any) -> Any:
     for value in values:
         yield value

@@ -22,8 +22,8 @@ from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.protocol import ids
 
 NO_SYNC = {
-    'aclose', 'home', 'ready', 'schedule_sweep', 'shard_of', 'shards', 'sibling', 'sweep_interval', 'unschedule_sweep',
-    'wait', 'watch',
+    'aclose', 'another', 'home', 'ready', 'schedule_sweep', 'shard_of', 'shards', 'sibling', 'sweep_interval',
+    'unschedule_sweep', 'wait', 'watch',
 }  # fmt: skip
 
 # A name, or a name with the number of the delivery whose id it is called with, arguments, options.

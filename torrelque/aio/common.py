@@ -24,6 +24,7 @@ from .schedules import Schedules
 
 if TYPE_CHECKING:
     from torrelque.base import Time
+    from torrelque.codec import TorrelqueSerialiser
 
 Self = TypeVar('Self', bound='TorrelqueQueue')
 
@@ -76,6 +77,15 @@ class TorrelqueQueue(Schedules, Flows):
         async def aclose(self) -> None: ...
 
         def sibling(self, name: str) -> 'TorrelqueQueue': ...
+
+        def another(
+            self,
+            name: str | None = None,
+            *,
+            client: Any = None,
+            serialiser: TorrelqueSerialiser | None = None,
+            max_tasks: int | None = None,
+        ) -> 'TorrelqueQueue': ...
 
         # Producers
 

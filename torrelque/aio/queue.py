@@ -118,6 +118,30 @@ class Torrelque(TorrelqueQueue):
             self._siblings[name] = sibling
         return sibling
 
+    def another(
+        self,
+        name: str | None = None,
+        *,
+        client: Any = None,
+        serialiser: TorrelqueSerialiser | None = None,
+        max_tasks: int | None = None,
+    ) -> 'Torrelque':
+        """A new object of the same queue, for another event loop, or for another ``max_tasks``; or of another queue of
+        the same server.  It has the times of this one, and whoever asks for it closes it.
+
+        :param name: the name of the other queue.
+        :param client: another client; one of a Cluster, or of Sentinels, belongs to one event loop.
+        :param serialiser: another one, as of the other queue.
+        :param max_tasks: another limit; None is that of this object.
+        """
+        other = Torrelque(
+            self.client if client is None else client, queue=self.name if name is None else name,
+            serialiser=serialiser or self.serialiser, max_tasks=self.max_tasks if max_tasks is None else max_tasks,
+        )  # fmt: skip
+        other.task_timeout, other.result_ttl = self.task_timeout, self.result_ttl
+        other.sweep_interval = self.sweep_interval
+        return other
+
     def _make_sibling(self, name: str) -> 'Torrelque':
         return Torrelque(self.client, queue=name, serialiser=self.serialiser, max_tasks=self.max_tasks)
 

@@ -35,6 +35,20 @@ def _add_stats(parser: argparse.ArgumentParser) -> None:
         help='again each second, or so many: in place on a terminal, else line by line')  # fmt: skip
 
 
+def _add_shards(parser: argparse.ArgumentParser) -> None:
+    change = parser.add_mutually_exclusive_group()
+    change.add_argument('--grow', metavar='N', type=count,
+        help='have N shards for tasks without a group; of a Cluster a multiple of how many there are. It takes some '
+        'forty seconds')  # fmt: skip
+    change.add_argument('--shrink', metavar='N', type=count,
+        help='have only the first N, no fewer than have the groups; it takes until the others have been empty for half '
+        'a minute')  # fmt: skip
+    parser.add_argument('--timeout', metavar='TIME', type=seconds,
+        help='with --shrink, how long to wait for that; the same command goes on with it')  # fmt: skip
+    parser.add_argument('--dry-run', action='store_true', help='only say what would be changed')
+    parser.add_argument('--yes', action='store_true', help='do not ask')
+
+
 def _add_queues(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--scan', action='store_true',
         help='look at all keys of the server instead of the names that were noted; slow where it has many')  # fmt: skip
@@ -170,8 +184,9 @@ ASKING = (
         'The first groups by what waits, after a look at all of them.',
         _with(_add_groups), of_module('.listing', 'groups')),
     Command('shards', 'how a queue is spread over its shards', 'The shards of a queue: the hash tag and the slot of '
-        'each, the server that has it, and how many tasks are there. Ends with 1 where one does not answer.',
-        _with(), of_module('.shards', 'shards')),
+        'each, the server that has it, and how many tasks are there. Ends with 1 where one does not answer. With '
+        '--grow or --shrink it has others, while all goes on, after you were asked.',
+        _with(_add_shards), of_module('.shards', 'shards')),
     Command('schedules', 'what is enqueued again and again, and when', 'Schedules, those first that fire next: what '
         'they were made from, when they were due last, how many tasks they have enqueued, how many instants they have '
         'passed over. One that is dry has no instants left, and waits for a worker that knows its calendar. Ends with '

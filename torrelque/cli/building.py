@@ -1,16 +1,18 @@
 """Makes the worker of what a target has named or made, as the command line says; or says why it cannot."""
 
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torrelque import Torrelque, TorrelqueError, TorrelqueQueue
+from torrelque.tasks.address import close_client
 from torrelque.worker import App, Worker
-from torrelque.worker.places import clients_of
+from torrelque.worker.places import clients_of, is_one
 
 from .banner import Offer
 from .choosing import fifo_functions, strange, view
 from .failure import Failure
+from .naming import with_shards
 from .options import Names, RunOptions
 from .server import connect, describe
 from .target import is_app, is_handler, is_list, is_served, misfit
@@ -38,14 +40,15 @@ class Built(NamedTuple):
     """What the command line says, and may not mean: sentences."""
 
 
-def build(options: RunOptions, made: Any, version: str) -> Built:
+def build(options: RunOptions, made: Any, version: str, sharded: Collection[str] = ()) -> Built:
     """The worker of what the target is, or has made.
 
+    :param sharded: names of queues of a handler that have shards, because their server has a map of these.
     :raises Failure: it is nothing that a worker can be made of, or an option does not go with it.
     """
     try:
         if options.queue:
-            return _of_handler(options, made, version)
+            return _of_handler(options, made, version, sharded)
         if isinstance(made, Worker):
             return _of_worker(options, made, version)
         if is_app(made) or is_list(made):
@@ -56,7 +59,7 @@ def build(options: RunOptions, made: Any, version: str) -> Built:
     raise misfit(options.target, made, made=True)
 
 
-def _of_handler(options: RunOptions, handler: Any, version: str) -> Built:
+def _of_handler(options: RunOptions, handler: Any, version: str, sharded: Collection[str]) -> Built:
     if is_served(handler):
         what = 'a worker' if isinstance(handler, Worker) else 'an app'
         option = '-q' if options.filed is None else f'handler of [workers.{options.filed.worker}]'
@@ -71,6 +74,9 @@ def _of_handler(options: RunOptions, handler: Any, version: str) -> Built:
     client = connect(options.url)
     make = _make_queue if options.filed is None else options.filed.make_queue
     objects = {name: make(client, name) for name in (*named, *options.steal)}
+    for name in objects:
+        if is_one(objects[name]) and (options.shards is not None or name in sharded):
+            objects[name] = with_shards(objects[name], options.shards)
     weights = dict(named) if isinstance(named, Mapping) else {}
     own = [objects[name] for name in named]
     worker = Worker(
@@ -80,7 +86,8 @@ def _of_handler(options: RunOptions, handler: Any, version: str) -> Built:
 
     async def close() -> None:
         await _close_queues(worker)
-        await client.aclose()
+        for one in {id(one): one for queue in worker.queues for one in (client, *clients_of(queue))}.values():
+            await close_client(one)
 
     name = getattr(handler, '__qualname__', type(handler).__qualname__)
     return Built(worker, _offer(options, worker, [name], weights, version), close, _patience(options))

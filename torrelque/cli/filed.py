@@ -13,7 +13,7 @@ from .options import Filed, RunOptions
 from .server import VARIABLES
 
 if TYPE_CHECKING:
-    from torrelque import Torrelque
+    from torrelque import TorrelqueQueue
     from torrelque.config import Config, ConfiguredWorker
 
 T = TypeVar('T')
@@ -176,7 +176,17 @@ def names_of(found: argparse.Namespace) -> 'Sequence[str] | None':
     return [*file.queues]
 
 
-def queues_of(found: argparse.Namespace, client: Any, names: Sequence[str], several: bool) -> 'list[Torrelque]':
+def servers_of(found: argparse.Namespace, names: Sequence[str]) -> Sequence[str]:
+    """The servers of the first queue that a command is about, where each of these has servers of its own."""
+    file = file_of(found)
+    if file is None:
+        return ()
+    said = [file.sections.queues.get(name) for name in names or file.queues]
+    servers = [one.servers if one is not None else None for one in said]
+    return servers[0] or () if servers and all(servers) else ()
+
+
+def queues_of(found: argparse.Namespace, client: Any, names: Sequence[str], several: bool) -> 'list[TorrelqueQueue]':
     """The objects of queues that a command is about, as the file says; none where there is no file, or no queue in it.
 
     :param names: those that are named, if any are.

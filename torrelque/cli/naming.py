@@ -3,15 +3,19 @@
 import asyncio
 import contextlib
 import difflib
+import json
 from typing import TYPE_CHECKING, Any
+
+from torrelque.worker.places import is_one
 
 from .failure import Exit, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torrelque import Torrelque, TorrelqueQueue
+    from torrelque import TorrelqueQueue
     from torrelque.operate import Found
+    from torrelque.sharded import Sharded
 
 SOON = 2.0
 """s that are waited for the answer whether a queue has shards, before it is served."""
@@ -50,10 +54,14 @@ async def is_there(queue: 'TorrelqueQueue') -> bool:
     return False
 
 
-async def as_it_is(queue: 'Torrelque') -> 'TorrelqueQueue':
+async def as_it_is(queue: 'TorrelqueQueue') -> 'TorrelqueQueue':
     """A queue that was named, as the server has it: one with shards, where there is a map of them; it is asked once."""
     from torrelque import TorrelqueServerError
 
+    if not is_one(queue):
+        # The file says that it has shards; one that cannot be so is refused here, where nothing was told yet.
+        await queue.ready()
+        return queue
     try:
         found = await queue.command('GET', queue.keys['shards'])
     except TorrelqueServerError:
@@ -61,33 +69,50 @@ async def as_it_is(queue: 'Torrelque') -> 'TorrelqueQueue':
         found = None
     if found is None:
         return queue
-    from torrelque.sharded import Sharded
-
     await queue.aclose()
-    whole = Sharded(queue.client, queue=queue.name, serialiser=queue.serialiser, max_tasks=queue.max_tasks)
-    whole.task_timeout, whole.result_ttl = queue.task_timeout, queue.result_ttl
-    # One on several servers is refused here, where nothing was told yet.
+    whole = with_shards(queue)
     await whole.ready()
     return whole
 
 
-async def refuse_shards(queues: 'Sequence[TorrelqueQueue]') -> None:
-    """Refuse to serve as queues of one place those that have shards: their tasks are elsewhere.
+def with_shards(queue: 'TorrelqueQueue', shards: int | None = None) -> 'Sharded':
+    """A queue of the same name and settings that has shards, so many or as many as there are."""
+    from torrelque.sharded import Sharded
+
+    whole = Sharded(
+        queue.client, queue=queue.name, serialiser=queue.serialiser, max_tasks=queue.max_tasks, shards=shards
+    )
+    whole.task_timeout, whole.result_ttl = queue.task_timeout, queue.result_ttl
+    return whole
+
+
+async def find_sharded(names: 'Sequence[str]', url: str | None) -> frozenset[str]:
+    """Which queues of a server have shards: their tasks are elsewhere than those of queues in one place.
 
     A server that does not answer soon is left to whoever waits for it.
 
-    :raises Failure: one has.
+    :raises Failure: one is on several servers, or there is no such address.
     """
-    from torrelque import TorrelqueError
+    from torrelque import Torrelque, TorrelqueError
+    from torrelque.tasks.address import close_client
 
-    for queue in queues:
-        found = None
-        with contextlib.suppress(TorrelqueError, asyncio.TimeoutError):
-            found = await asyncio.wait_for(queue.command('GET', queue.keys['shards']), SOON)
-        if found is not None:
+    from .server import connect
+
+    client, found = connect(url), dict[str, Any]()
+    try:
+        for name in names:
+            async with Torrelque(client, queue=name) as queue:
+                with contextlib.suppress(TorrelqueError, ValueError, asyncio.TimeoutError):
+                    text = await asyncio.wait_for(queue.command('GET', queue.keys['shards']), SOON)
+                    found.update({} if text is None else {name: json.loads(text).get('servers')})
+    finally:
+        await close_client(client)
+    for name, servers in found.items():
+        if servers is not None and servers > 1:
             raise Failure(
-                f'queue {queue.name!r} has shards: make a Worker of torrelque.sharded.Sharded, or an app, and name that'
+                f'queue {name!r} is on {servers} servers: name them in a file, as servers = […] of [queues.{name}]'
             )
+    return frozenset(found)
 
 
 async def unknown(queue: 'TorrelqueQueue') -> str | None:

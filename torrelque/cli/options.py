@@ -52,6 +52,7 @@ class RunOptions:
     target: str = ''
     queue: Sequence[str] = ()
     url: str | None = None
+    shards: int | None = None
     processes: int = 1
     concurrency: int | None = None
     queues: Names | None = None

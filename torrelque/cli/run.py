@@ -47,6 +47,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     handler.add_argument('--url', metavar='URL',
         help='its server; else TORRELQUE_URL, REDIS_URL, redis://localhost. Other users of the machine see '
         'arguments, so a password is better in a variable')  # fmt: skip
+    handler.add_argument('--shards', metavar='N', type=count,
+        help='how many shards the queues of -q have that have none yet; those that have some are found to')  # fmt: skip
     worker = parser.add_argument_group('the worker')
     worker.add_argument('--shutdown-timeout', metavar='TIME', type=seconds,
         help='how long to wait at the end for what is in hand, 30s if not given')  # fmt: skip
@@ -161,6 +163,8 @@ def _workers(found: argparse.Namespace) -> list[RunOptions]:
         from .filed import read_workers
 
         return read_workers(found, options)
+    if options.shards is not None and not options.queue:
+        raise Failure('--shards is for the queues of -q; those of an app, or of a file, say so themselves')
     if options.queue and options.url is None:
         from .filed import url_of
 

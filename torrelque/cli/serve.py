@@ -22,7 +22,7 @@ from .building import Built, build
 from .failure import Exit, Failure
 from .leash import Leash
 from .logs import JsonFormatter
-from .naming import refuse_shards
+from .naming import find_sharded
 from .notify import Notify
 from .options import RunOptions
 
@@ -66,9 +66,8 @@ def _run(coroutine: Coroutine[Any, Any, None], with_uvloop: bool) -> None:
 async def _serve(options: RunOptions, leash: Leash | None, probes: 'Probes | None', found: Any) -> None:
     if not options.queue and inspect.isawaitable(found):
         found = await _made(options.target, found)
-    built = build(options, found, version())
-    if options.queue:
-        await refuse_shards(built.worker.queues)
+    sharded = await find_sharded([*options.queue, *options.steal], options.url) if options.queue else frozenset()
+    built = build(options, found, version(), sharded)
     worker, notify = built.worker, Notify()
     JsonFormatter.worker = worker.name
     if leash is None or options.first:

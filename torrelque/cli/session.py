@@ -239,12 +239,12 @@ async def _meet(found: argparse.Namespace, queues: 'Sequence[TorrelqueQueue]') -
 
 
 @contextlib.asynccontextmanager
-async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
+async def _open_client(found: argparse.Namespace, names: Sequence[str] = ()) -> AsyncIterator[Any]:
     """A client of the server that is meant, once that has answered."""
     from torrelque.tasks.address import close_client
     from torrelque.worker.places import clients_of
 
-    from .filed import url_of
+    from .filed import servers_of, url_of
     from .server import connect
 
     if found.app is not None:
@@ -261,23 +261,26 @@ async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
             for one in clients:
                 await close_client(one)
         return
-    client = connect(found.url or url_of(found))
+    servers = servers_of(found, names)
+    clients = (*map(connect, servers),) if servers else (connect(found.url or url_of(found)),)
     try:
-        await _check_reached(client)
-        yield client
+        yield await _find_reached(clients)
     finally:
-        await close_client(client)
+        for one in clients:
+            await close_client(one)
 
 
 @contextlib.asynccontextmanager
 async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterator[tuple[Any, list[TorrelqueQueue]]]':
     from torrelque import Torrelque
+    from torrelque.tasks.address import close_client
+    from torrelque.worker.places import clients_of
 
     from .filed import names_of, queues_of
     from .naming import as_it_is
 
     names = [*dict.fromkeys(found.queue or found.program.queues or _names_of_environment())]
-    async with _open_client(found) as client, contextlib.AsyncExitStack() as stack:
+    async with _open_client(found, names) as client, contextlib.AsyncExitStack() as stack:
         if found.app is None:
             # The queues of an app are in its code, and known once its worker has run.
             if not names and (declared := names_of(found)) is not None:
@@ -291,6 +294,10 @@ async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterat
             queues = _queues_of_app(found, names)
         # A call of an app may go to a queue of it that is not named, and whose connection is closed as well.
         for queue in queues if found.app is None else find_app(found).queues:
+            for one in clients_of(queue) if found.app is None else ():
+                if one is not client:
+                    # One of several servers has clients of its own.
+                    stack.push_async_callback(close_client, one)
             await stack.enter_async_context(queue)
         yield client, queues
 

@@ -1,7 +1,8 @@
-"""``torrelque shards``: how the tasks of a queue are spread over its shards, and where these are."""
+"""``torrelque shards``: how the tasks of a queue are spread over its shards, and where these are; and to have more of
+them, or fewer."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
 from torrelque import TorrelqueQueue, TorrelqueQueueStats
@@ -9,7 +10,8 @@ from torrelque.sharded import Sharded
 from torrelque.worker.places import server_of, slot_of
 
 from .answers import ShardAnswer
-from .failure import Exit
+from .consent import agree, interruptible, may_ask, refuse_to_act
+from .failure import Exit, Failure
 from .out import Column, number
 from .session import Session, answer
 
@@ -22,7 +24,59 @@ COLUMNS = (
 
 def shards(found: argparse.Namespace) -> int:
     """Carry the command out; its exit code."""
-    return answer(found, _shards)
+    if found.grow is None and found.shrink is None:
+        return answer(found, _shards)
+    if found.timeout is not None and found.shrink is None:
+        raise Failure('--timeout is for --shrink: growing waits for nobody')
+    if not found.dry_run:
+        refuse_to_act(found)
+        if not found.yes and not may_ask(found):
+            raise Failure('how many shards a queue has is changed, and nobody can be asked: --yes does it')
+    return answer(found, _change)
+
+
+async def _change(session: Session) -> int:
+    """Have a queue have more shards, or fewer."""
+    found, out = session.found, session.out
+    if session.several:
+        raise Failure('name the queue with -q: one at a time has other shards')
+    [queue] = session.queues
+    if not isinstance(queue, Sharded):
+        raise Failure(f'queue {queue.name!r} has no shards: it is in one place of one server')
+    await queue.ready()
+    now, count = len(queue.shards), found.shrink or found.grow
+    out.tell(await _words_of(queue, now, count, found.shrink is not None))
+    if found.dry_run:
+        return Exit.WELL
+    if not found.yes and not await agree(out, 'Is that meant?'):
+        return Exit.ILL
+    await session.operator.record('grow' if found.shrink is None else 'shrink', f'from {now} shards to {count}')
+    work = queue.grow(count) if found.shrink is None else queue.shrink(count, found.timeout)
+    if not await interruptible(_done(work)):
+        out.tell('it was ended on the way; the same command goes on with it')
+        return Exit.INTERRUPTED
+    return await _shards(session)
+
+
+async def _done(work: Awaitable[None]) -> bool:
+    await work
+    return True
+
+
+async def _words_of(queue: Sharded, now: int, count: int, fewer: bool) -> str:
+    """What a change comes to."""
+    if not fewer:
+        return (
+            f'queue {queue.name!r} has {now} shards, and will have {count}: all processes take from the new ones '
+            'within ten seconds, and put tasks into them half a minute later; groups stay where they are'
+        )
+    stats = (await queue.stats_of_shards())[count:]
+    left = sum(one.tasks for one in stats if one is not None)
+    return (
+        f'queue {queue.name!r} has {now} shards, and will have {count}: nothing goes into the others any more, which '
+        f'have {number(left)} tasks now, and when they have had none for half a minute they are no more, nor the '
+        'results that are kept there'
+    )
 
 
 async def _shards(session: Session) -> int:

@@ -39,13 +39,14 @@ TIMES = ('oldest', 'dead_age', 'running', 'overdue', 'group_oldest', 'late')
 NUMBERS = (
     'pending', 'ready', 'dead_new', 'stuck', 'tasks', 'working', 'delayed', 'dead', 'priority', 'groups', 'rated',
     'paused_groups', 'overdue_leases', 'workers', 'lost', 'slots', 'busy', 'waiting', 'schedules', 'late_schedules',
-    'dry_schedules', 'paused_schedules', 'dry',
+    'dry_schedules', 'paused_schedules', 'dry', 'shards_away',
 )  # fmt: skip
 """What is a number: of the overview, any count."""
 FLAGS = ('no_worker', 'stalled', 'paused')
 """What is so or is not: 1 or 0."""
 WHENS = (*TIMES, *NUMBERS, *FLAGS, 'failed_share')
-ALONE = ('oldest', 'failed_share', 'dead_new', 'no_worker', 'stalled', 'stuck', 'overdue', 'paused', 'late', 'dry')
+ALONE = ('oldest', 'failed_share', 'dead_new', 'no_worker', 'stalled', 'stuck', 'overdue', 'paused',
+         'shards_away', 'late', 'dry')  # fmt: skip
 """What has a value from which on it is ill, without being told."""
 LOG = 'log'
 """The sink that is always there."""
@@ -87,6 +88,8 @@ def find_problems(reading: Reading, wanted: Collection[str] | None) -> Found:
             told = {'for' if field == 'for_' else field: value for field, value in structs.asdict(rule).items()}
             yield from _as_made(keys, 'rules_of', told)
     for name in file.queues:
+        if (file.queues[name].shards or file.queues[name].servers) and ('{' in name or '}' in name):
+            yield ('queues', name), 'the name of a queue with shards has no braces, which its shards have'
         for group in file.queues[name].limits:
             if not group:
                 yield ('queues', name, 'limits'), 'a group has a name of one character at least; * is all groups'

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from torrelque import Torrelque, TorrelqueError
+from torrelque import Torrelque, TorrelqueError, TorrelqueQueue
+from torrelque.sharded import Sharded
 from torrelque.tasks.address import close_client, find_url, make_client
 
 from .checks import backoff_of, breaker_of, find_problems, queues_of
@@ -58,7 +59,9 @@ class Config:
         self.workers = MappingProxyType({name: ConfiguredWorker(self, name) for name in self.sections.workers})
 
         self._client: Any = None
-        self._made: list[Torrelque] = []
+        self._clients: list[Any] = []
+        """Those of queues that have servers of their own."""
+        self._made: list[TorrelqueQueue] = []
 
     def __repr__(self) -> str:
         return f'<Config of {self.path}>'
@@ -75,17 +78,27 @@ class Config:
         made, self._made = self._made, []
         for queue in made:
             await queue.aclose()
-        client, self._client = self._client, None
-        if client is not None:
-            await close_client(client)
+        clients, self._client, self._clients = [self._client, *self._clients], None, []
+        for client in clients:
+            if client is not None:
+                await close_client(client)
 
-    def make_queue(self, name: str, client: Any = None) -> Torrelque:
+    def make_queue(self, name: str, client: Any = None) -> TorrelqueQueue:
         """The object of a queue, with what the file says of it."""
         said = self.sections.queues.get(name, QueueConfig())
         more: dict[str, Any] = {} if said.serialiser is None else {'serialiser': import_target(said.serialiser)}
-        if client is None:
-            client = self._client = self._client or make_client(self.url)
-        queue = Torrelque(client, queue=name, max_tasks=said.max_tasks, **more)
+        queue: TorrelqueQueue
+        if said.servers is not None:
+            servers = [*map(make_client, said.servers)]
+            self._clients += servers
+            queue = Sharded(servers, queue=name, max_tasks=said.max_tasks, shards=said.shards, **more)
+        else:
+            if client is None:
+                client = self._client = self._client or make_client(self.url)
+            options = {'queue': name, 'max_tasks': said.max_tasks, **more}
+            queue = Torrelque(client, **options) if said.shards is None else Sharded(
+                client, shards=said.shards, **options
+            )
         queue.task_timeout, queue.result_ttl = said.task_timeout, said.result_ttl
         self._made.append(queue)
         return queue
@@ -149,10 +162,11 @@ class ConfiguredQueue:
     def __repr__(self) -> str:
         return f'<ConfiguredQueue {self.name!r}>'
 
-    def make(self, client: Any = None) -> Torrelque:
-        """A queue object.
+    def make(self, client: Any = None) -> TorrelqueQueue:
+        """A queue object: a `torrelque.Torrelque` or, where the file says that it has ``shards`` or ``servers``, a
+        `torrelque.sharded.Sharded`.
 
-        :param client: the client to use; by default that of the file.
+        :param client: the client to use; by default that of the file.  One of several servers has clients of its own.
         :raises TorrelqueError: the serialiser cannot be imported.
         """
         return self._config.make_queue(self.name, client)

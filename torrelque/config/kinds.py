@@ -113,6 +113,15 @@ def _url(value: Any) -> str:
     return value
 
 
+def _urls(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError('they are no list of addresses of servers, such as ["redis://one", "redis://two"]')
+    found = tuple(map(_url, value))
+    if len({*found}) < len(found):
+        raise ValueError('the list has a server twice')
+    return found
+
+
 def _instants(value: Any) -> tuple[str, ...]:
     found = value if isinstance(value, list) else [value]
     if not found:
@@ -142,6 +151,7 @@ def _kind(read: Any, spell: Any = None, **more: Any) -> Meta:
     return Meta(extra={'read': read, 'spell': spell or (lambda value: value), **more})
 
 
+ShardCount = Annotated[int, Meta(ge=1, le=192, description='a whole number from 1 to 192')]
 Count = Annotated[int, Meta(ge=1, lt=2**31, description='a whole number from 1 on')]
 Processes = Annotated[int, Meta(ge=1, le=1000, description='a whole number from 1 to 1000')]
 Priority = Annotated[int, Meta(ge=-100, le=100, description='a whole number from -100 to 100')]
@@ -166,4 +176,5 @@ StartRate = Annotated[tuple[int, float], _kind(_start_rate, amounts.spelt)]
 Target = Annotated[str, _kind(_target)]
 Targets = Annotated[str, _kind(_targets)]
 Url = Annotated[str, _kind(_url, secret='url')]
+Urls = Annotated[tuple[str, ...], _kind(_urls, secret='url')]
 Webhook = Annotated[str, _kind(_webhook, secret='webhook')]

@@ -23,6 +23,7 @@ from .kinds import (
     Processes,
     Rate,
     Serialiser,
+    ShardCount,
     Share,
     Shares,
     SomeTime,
@@ -31,6 +32,7 @@ from .kinds import (
     Targets,
     Text,
     Url,
+    Urls,
     Webhook,
 )
 
@@ -61,6 +63,12 @@ class LimitConfig(Section, frozen=True):
 class QueueConfig(Section, frozen=True):
     """``[queues.NAME]``: a queue."""
 
+    shards: ShardCount | None = None
+    """How many shards it has; None is none where it has no ``servers``, and else one on each, or as many as there are.
+    """
+    servers: Urls | None = None
+    """The addresses of the servers that it is on, in the same order everywhere, which know nothing of each other; None
+    is that of ``[server]``, which may be a Cluster."""
     max_tasks: Count | None = None
     """How many tasks it may have before an enqueue is refused."""
     task_timeout: SomeTime = 300

@@ -97,6 +97,8 @@ def _spelt(config: Config | None, kind: Any, value: Any, keys: Keys) -> Any:
     extra: Mapping[str, Any] = next((meta.extra for meta in metas if meta.extra), {})
     written = None if config is None else config.written.get(keys)
     if 'secret' in extra:
+        if isinstance(value, tuple):
+            return tuple(map(shown_address, value))
         return shown_address(value) if extra['secret'] == 'url' else hidden(written or value)
     if config is not None and keys[0] == 'schedules' and isinstance(value, (dict, list)):
         return _as_written(config, value, keys)

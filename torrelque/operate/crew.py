@@ -12,7 +12,7 @@ from typing import Any
 from torrelque import TorrelqueQueue
 
 from .asking import ask
-from .parts import AwayError
+from .parts import AwayError, ask_parts, others_of
 from .reading import text_of
 from .values import RunningView, WorkerView
 
@@ -82,16 +82,40 @@ async def _read(
             # Tasks of a shard can be told of where nothing is known of workers.
             return []
         passed += count
+        ready = 0 if paused else ready
+        if not ready and any(_is_idle(kind, fields) for _, _, kind, *fields in hearts):
+            # What it leaves may be in another shard.
+            ready = await _ready_elsewhere(queue)
         for name, score, kind, *fields in hearts:
             more = fields[-1] if fields else None
             if kind == b'heart' and (which == 'longest' or which == 'named' and more is None):
                 fields.pop()
             whole += which == 'named' and kind == b'heart' and more is not None
-            view = _view(queue.name, now / 1000, name, _number(score), kind, fields, 0 if paused else ready)
+            view = _view(queue.name, now / 1000, name, _number(score), kind, fields, ready)
             if view is not None:
                 found[name] = view, more
         if count < page:
             return sorted(found.values(), key=lambda one: one[0].name)
+
+
+def _is_idle(kind: bytes, fields: Sequence[Any]) -> bool:
+    """Whether a worker has free places, and has claimed nothing for long."""
+    if kind != b'heart':
+        return False
+    slots, busy, claimed = (_number(fields[place]) or 0 for place in (3, 4, 6))
+    return busy < slots and claimed >= UNCLAIMED
+
+
+async def _ready_elsewhere(queue: TorrelqueQueue) -> int:
+    """How many tasks are ready in the other parts that answer, where these are not paused."""
+    others = others_of(queue.home)
+    if not others:
+        return 0
+    try:
+        told, _ = await ask_parts(others, lambda part: ask(part, 'crew', ALL, 1, '0', 0))
+    except AwayError:
+        return 0
+    return sum(ready for _, _, ready, paused in told if not paused)
 
 
 def _view(

@@ -55,6 +55,8 @@ class _Part:
         """s that it may take for an answer; None is as long as a queue is waited for."""
         self._sign: asyncio.Task[Any] | None = None
         """Waits for a sign of life, after an answer did not come in time."""
+        self.others: tuple[_Part, ...] = ()
+        """Of the first one, all others."""
         self.away: AwayShard | None = None
         """What it was when it was asked last; None where it has answered."""
 
@@ -145,12 +147,18 @@ async def parts_of(queue: TorrelqueQueue) -> tuple[TorrelqueQueue, ...]:
         home: Any = by_shard.get(first) or _Part(queue.name, 0, first, None, PATIENCE)
         more = (by_shard.get(one) or _Part(queue.name, k, one, home, PATIENCE) for k, one in enumerate(others, 1))
         known = _known[queue] = home, *more
+        home.others = known[1:]
     return cast(tuple[TorrelqueQueue, ...], known)
 
 
 def away_of(queue: TorrelqueQueue) -> tuple[AwayShard, ...]:
     """The shards of a queue that had not answered when they were asked last, so that what was told is of the others."""
     return tuple(part.away for part in _known.get(queue, ()) if part.away is not None)
+
+
+def others_of(part: TorrelqueQueue) -> Sequence[TorrelqueQueue]:
+    """Of the first part of a queue, all others; a queue in one place has none."""
+    return cast(Sequence[TorrelqueQueue], part.others) if isinstance(part, _Part) else ()
 
 
 def lasting(part: TorrelqueQueue) -> TorrelqueQueue:

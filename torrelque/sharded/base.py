@@ -298,7 +298,7 @@ class Base(TorrelqueQueue):
         except TorrelqueLookupError:
             if certain:
                 raise
-            error: Exception = self._told(TorrelqueLookupError(f'the queue has no task {str(task_id)!r}'))
+            error: Exception = self._told(shards.no_task_in(task_id, len(found)))
 
         async def ask_at(other: int) -> T:
             return await ask(await self._at(other))

@@ -106,6 +106,33 @@ class Sharded(Growth, Schedules, Flows):
             await self._dispatcher.close()
         await asyncio.gather(*(queue.aclose() for queue in (*siblings.values(), *self._shards)))
 
+    def another(
+        self,
+        name: str | None = None,
+        *,
+        client: Any = None,
+        serialiser: TorrelqueSerialiser | None = None,
+        max_tasks: int | None = None,
+    ) -> 'Sharded':
+        """A new object of the same queue, for another event loop, or for another ``max_tasks``; or of another queue of
+        the same servers.  It has the times of this one, and whoever asks for it closes it.
+
+        :param name: the name of the other queue, which will have as many shards as this one where it has none yet.
+        :param client: another client, or a list of as many; those of a Cluster, or of Sentinels, belong to one event
+            loop.
+        :param serialiser: another one, as of the other queue.
+        :param max_tasks: another limit; None is that of this object.
+        """
+        # Whichever object is used first writes down how many shards there are, so each must know it.
+        count = self._count if name in (None, self.name) else len(self._shards) or self._count
+        other = Sharded(
+            self.client if client is None else client, queue=self.name if name is None else name, shards=count,
+            serialiser=serialiser or self.serialiser, max_tasks=self.max_tasks if max_tasks is None else max_tasks,
+        )  # fmt: skip
+        other.task_timeout, other.result_ttl = self.task_timeout, self.result_ttl
+        other.sweep_interval = self.sweep_interval
+        return other
+
     # Producers
 
     async def enqueue(

@@ -17,7 +17,14 @@ from typing import Any, NamedTuple
 
 import redis.crc
 
-from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueTaskId, TorrelqueTypeError, TorrelqueValueError
+from torrelque import (
+    TorrelqueConnectionError,
+    TorrelqueError,
+    TorrelqueLookupError,
+    TorrelqueTaskId,
+    TorrelqueTypeError,
+    TorrelqueValueError,
+)
 from torrelque.protocol.check import check_count, check_name
 from torrelque.protocol.keys import make_keys
 
@@ -158,6 +165,16 @@ def named_in(task_id: str, count: int) -> int | None:
     """The shard that an id names, if it names one."""
     found = _NAMED.match(task_id)
     return int(found[1]) if found and int(found[1]) < count else None
+
+
+def no_task_in(task_id: str, count: int) -> TorrelqueLookupError:
+    """The error of a task that no shard of so many knows; of one that was in a shard that is gone, it says so."""
+    found = _NAMED.match(task_id)
+    if found and int(found[1]) >= count:
+        return TorrelqueLookupError(
+            f'the queue has no task {str(task_id)!r}: its shard, {int(found[1])}, is no more, nor what was kept there'
+        )
+    return TorrelqueLookupError(f'the queue has no task {str(task_id)!r}')
 
 
 def keyed_by(word: str, keyed: int) -> int:

@@ -301,7 +301,7 @@ class Base:
         except TorrelqueLookupError:
             if certain:
                 raise
-        error: Exception = self._told(TorrelqueLookupError(f'the queue has no task {str(task_id)!r}'))
+        error: Exception = self._told(shards.no_task_in(task_id, len(found)))
         for other in range(len(found)):
             if other != number:
                 try:

@@ -60,14 +60,9 @@ def copy_queue(
 
     :param there: a queue on whose server it is to be, and which says whether it has shards.
     """
-    there = queue if there is None else there
-    most = queue.max_tasks if max_tasks is None else max_tasks
-    options: dict[str, Any] = {'queue': name or queue.name, 'serialiser': queue.serialiser, 'max_tasks': most}
-    copy: TorrelqueQueue
-    if isinstance(there, Sharded):
-        copy = Sharded(there.client, shards=_shards_for(there, options['queue']), **options)
-    else:
-        copy = Torrelque(there.client, **options)
+    copy = (queue if there is None else there).another(
+        name or queue.name, serialiser=queue.serialiser, max_tasks=queue.max_tasks if max_tasks is None else max_tasks
+    )
     copy.task_timeout, copy.result_ttl = queue.task_timeout, queue.result_ttl
     return copy
 
@@ -75,14 +70,6 @@ def copy_queue(
 def new_queue(client: Any, shards: int | None, **options: Any) -> TorrelqueQueue:
     """A queue in one place of the server of a client, or of so many shards."""
     return Torrelque(client, **options) if shards is None else Sharded(client, shards=shards, **options)
-
-
-def _shards_for(there: Sharded, name: str) -> int | None:
-    """How many shards a queue is to have that is beside another one: whichever object is used first writes that down,
-    so each must know it."""
-    if name == there.name:
-        return there._count
-    return len(there._shards) or there._count
 
 
 def another(

@@ -137,9 +137,25 @@ OPERATE_BULK = (
     ),
     Mutant(
         'act-in-the-first-queue', BEYOND, 'an act by an id that two queues know is one of the first',
-        (client('operate/bulk', '    check_unique(known)\n',
+        (client('operate/named', '    check_unique(known)\n',
                 '    known = {one: names[:1] for one, names in known.items()}\n'),),
         ('operate_together::test_an_act_by_an_id_that_several_queues_know_changes_nothing',),
+    ),
+    Mutant(
+        'act-in-silence', BEYOND, 'an act says nothing of shards that were away, whose tasks it has not changed',
+        (client('operate/bulk', 'if self._away and not self._dry_run', 'if False and not self._dry_run'),),
+        ('sharded_away::test_an_act_is_done_at_the_living_shards_and_says_where_it_is_not',),
+    ),
+    Mutant(
+        'page-without-its-shards', BEYOND, 'a page does not say which shards are missing in it',
+        (client('operate/spread', 'away=tuple({shard.number: shard for shard in (*found.away, *silent)}.values())',
+                'away=()'),),
+        ('sharded_away::test_an_operator_is_told_what_the_living_shards_have',),
+    ),
+    Mutant(
+        'order-of-one-shard', BEYOND, 'tasks of a page are in the order of their shards',
+        (client('operate/merging', 'key=lambda it: it[:2], reverse=newest_first)', 'key=lambda it: it[1])'),),
+        ('sharded_operate::test_tasks_that_have_an_instant_are_told_in_one_order_over_all_shards',),
     ),
     Mutant(
         'act-off-the-record', BEYOND, 'an act that fails half-way is not on record',

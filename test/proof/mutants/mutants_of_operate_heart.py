@@ -198,6 +198,11 @@ CREW = (
         ('operate_crew::test_only_what_could_be_handed_out_makes_a_worker_stuck',),
     ),
     Mutant(
+        'stuck-in-one-shard', BEYOND, 'a worker that leaves what is ready in another shard than the first is well',
+        (client('operate/crew', 'ready = await _ready_elsewhere(queue)', 'ready = 0'),),
+        ('sharded_operate::test_a_worker_is_stuck_that_leaves_what_is_ready_in_any_shard',),
+    ),
+    Mutant(
         'clock-of-the-worker', BEYOND, 'tasks in hand are as old as the clock of their worker is wrong',
         (client('operate/crew', 'since=0.0 if since is None else since - ahead,', 'since=since or 0.0,'),),
         ('worker_beats::test_the_clock_of_a_worker_does_not_matter_to_what_is_kept',),
