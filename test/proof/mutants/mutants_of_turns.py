@@ -64,7 +64,8 @@ GROUPS = (
     ),
     Mutant(
         'next-not-advanced', 9, 'the next of a group does not come up when a slot is free',
-        (script('_groups', '      advance(k)\n    end\n    if taken_ahead[k] and', '    end\n    if taken_ahead[k] and'),),
+        (script('_groups', '      advance(k)\n    end\n    if taken_ahead[k] and',
+                '    end\n    if taken_ahead[k] and'),),
         ('groups::test_the_next_comes_up_when_the_head_is_gone',),
     ),
     Mutant(
