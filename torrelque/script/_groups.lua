@@ -17,19 +17,19 @@ end
 -- `extend`, which only the claim gives, is called once, when the book is opened; see `_turns.lua`.
 local function book(extend)
   --@ Keys turns, groups, heads, limits, rated, paused, later, holders
-  --@ Uses probe (probe_of, next_probe), decode
+  --@ Uses probe (probe_of, next_probe), decode, write
 
   -- LEGEND.  `k` is the number of a group in this book, and a name that is followed by [k] has a value for each group;
   -- "its" is that group's.
   --
   -- Read from the server, for all groups met at once, but for what says when:
   --   names[k]         its name
-  --   numbers          the number of a name
+  --   numbers, met     the number of a name, and how many there are
   --   read_to          the groups up to this number were read
-  --   group_keys[k]    its key, `group:NAME`; made when it is needed
-  --   count_before[k]  its field in `groups` before this call, as text; false where it has none
+  --   count_before[k]  its field in `groups` before this call, -1 for what is no number; false where it has none, nil
+  --                    where it was not asked for, because whatever it is, it stays
   --   head_before[k]   its field in `heads` before this call, an id; false where it has none
-  --   limited          whether `limits` or `paused` is there; nil before the first read
+  --   limited          whether `limits` or `paused` is there; nil before the first read (`self.limited`, too)
   --   default_limit    slots at the most, of a group that has no limit of its own
   --   default_rate     {starts, ms}, of a group that has no rate of its own; false is none
   --   own_limit[k]     slots at the most; nil is the default
@@ -40,9 +40,10 @@ local function book(extend)
   --   any_later        whether `later` is there; asked when it is needed
   --
   -- Noted, of what the call does, and written by `settle`:
-  --   slots_change[k]  slots that came back, as a number below 0
+  --   slots_change[k]  slots that came back, as a number below 0; nil is none
   --   freed            ids that hold a slot no more
-  --   incoming[k]      order and id by turns: tasks that wait in it from now on
+  --   single[k]        the task that waits in it from now on, where that is one; `rank[k]` is its order
+  --   incoming[k]      order and id by turns: tasks that wait in it from now on, where these are several
   --   later_change[k]  how many more of its tasks wait for their first time
   --   struck           ids of heads that are gone; they leave `holders` last, because they may have come up just now
   --   token_taken[k]   whether a hand-out took a token
@@ -60,14 +61,18 @@ local function book(extend)
   --   served           names of groups that wait in `rated` no more
   --   taken_ahead[k]   id and order by turns: out of `group:NAME` already, to become heads in this call
   --   cursor[k]        where the first of these is that has not become one
-  local self = {}
-  local names, numbers, read_to, group_keys, count_before, head_before = {}, {}, 0, {}, {}, {}
+  local names, numbers, met, read_to, count_before, head_before = {}, {}, 0, 0, {}, {}
   local limited, default_limit, default_rate, own_limit, own_rate, halted, opens = nil, nil, nil, {}, {}, {}, {}
   local tokens, any_later = {}, nil
-  local slots_change, freed, incoming, later_change, struck, token_taken = {}, {}, {}, {}, {}, {}
-  local clock_back, renewed = {}, false
+  local slots_change, freed, single, rank, incoming, later_change, struck = {}, {}, {}, {}, {}, {}, {}
+  local token_taken, clock_back, renewed = {}, {}, false
   local slots, head, empty, next_token, holding, joined, served = {}, {}, {}, {}, {}, {}, {}
   local taken_ahead, cursor = {}, {}
+  local self, prefix = {}, base .. 'group:'
+
+  if extend then
+    self.names, self.head, self.empty, self.taken_ahead = names, head, empty, taken_ahead
+  end
 
   -- From now on `book` gives this one, and `settle` (below) settles it.
   function book()
@@ -75,8 +80,7 @@ local function book(extend)
   end
 
   local function group_key(k)
-    group_keys[k] = group_keys[k] or base .. 'group:' .. names[k]
-    return group_keys[k]
+    return prefix .. names[k]
   end
 
   local function limit_of(k)
@@ -92,27 +96,35 @@ local function book(extend)
   end
 
   -- The number of a group, which is met here at the latest.
-  function self.meet(name)
+  local function meet(name)
     local k = numbers[name]
     if not k then
-      k = #names + 1
-      numbers[name], names[k], slots_change[k] = k, name, 0
+      met = met + 1
+      k, numbers[name], names[met] = met, met, name
     end
     return k
   end
+  self.meet = meet
 
   -- Read the groups that were met since the last time, all at once.
-  function self.read()
-    if read_to == #names then
+  --
+  -- `aim` is 'taking' where heads of them are to be handed out, so that slots matter only where something is behind a
+  -- head, or limited; 'closing' where nothing more will be noted of them, so that heads do not matter where no slot is in
+  -- use any more and nothing waits.
+  function self.read(aim)
+    local before, first = read_to, read_to + 1
+    if before == met then
       return
     end
-    local fresh = read_to == 0 and names or {unpack(names, read_to + 1)}
-    local counts, found = redis.call('HMGET', groups, unpack(fresh)), redis.call('HMGET', heads, unpack(fresh))
-    local own, still, asked = {}, {}, {}
+    local fresh, own, still = before == 0 and names or {unpack(names, first)}, nil, nil
+    read_to = met
     if limited == nil then
-      limited = redis.call('EXISTS', limits, paused) > 0
+      limited, default_limit, default_rate = redis.call('EXISTS', limits, paused) > 0, math.huge, false
       local default = limited and redis.pcall('HGET', limits, '')
-      default_limit, default_rate = decode(type(default) == 'string' and default or '', math.huge, false)
+      if type(default) == 'string' then
+        default_limit, default_rate = decode(default, default_limit, default_rate)
+      end
+      self.limited = limited
     end
     if limited then
       -- Where a key holds something else, an error's table comes back, which has nothing at any number.
@@ -120,9 +132,47 @@ local function book(extend)
       -- The first is no group: see `shut`.
       still = redis.pcall('SMISMEMBER', paused, '\255', unpack(fresh))
     end
-    for j = 1, #fresh do
-      local k = read_to + j
-      count_before[k], slots[k], head[k], head_before[k] = counts[j], tonumber(counts[j]) or 0, found[j], found[j]
+
+    local closing, counts, behind, found = aim == 'closing', nil, nil, nil
+    local heads_matter, asked, i = not closing, {}, 0
+    if aim ~= 'taking' or limited or met == first then
+      counts = redis.call('HMGET', groups, unpack(fresh))
+    end
+    for k = first, met do
+      local count = counts and counts[k - before]
+      if counts then
+        count = count and (count == '1' and 1 or tonumber(count) or -1)
+        count_before[k], slots[k] = count, count and count > 0 and count or 0
+        heads_matter = heads_matter or not count or count + (slots_change[k] or 0) ~= 0
+      end
+      -- A group without a field in `groups` is new, unless the field was lost.
+      if count or not closing or slots_change[k] then
+        i = i + 1
+        asked[i] = prefix .. names[k]
+      end
+    end
+    if met > first then
+      -- One EXISTS over all groups: if none has a task behind its head, no ZPOPMIN is needed for any.
+      behind = i > 0 and redis.call('EXISTS', unpack(asked)) > 0
+    end
+    if behind and not counts then
+      counts = redis.call('HMGET', groups, unpack(fresh))
+      for k = first, met do
+        local count = tonumber(counts[k - before])
+        count_before[k], slots[k] = count or counts[k - before] and -1, count and math.max(0, count) or 0
+      end
+    end
+    if heads_matter or behind ~= false then
+      found = redis.call('HMGET', heads, unpack(fresh))
+    end
+    for k = first, met do
+      local j = k - before
+      if behind == false then
+        empty[k] = true
+      end
+      if found and found[j] then
+        head[k], head_before[k] = found[j], found[j]
+      end
       if limited then
         halted[k] = still[j + 1] == 1 or still[1] == 1
         if halted[k] and still[1] ~= 1 then
@@ -132,15 +182,7 @@ local function book(extend)
           own_limit[k], own_rate[k] = decode(own[j], default_limit, default_rate)
         end
       end
-      asked[j] = group_key(k)
     end
-    if #fresh > 1 and redis.call('EXISTS', unpack(asked)) == 0 then
-      -- One EXISTS over all groups: if none has a task behind its head, no ZPOPMIN is needed for any.
-      for k = read_to + 1, #names do
-        empty[k] = true
-      end
-    end
-    read_to = #names
   end
 
   -- Tokens in the bucket of a group that has a rate: `starts` at the most, and as many more in each `period` (ms).
@@ -173,17 +215,24 @@ local function book(extend)
     return halted[k] and not (opens[k] and opens[k] <= now)
   end
 
+  -- A task becomes the head of its group.
+  local function come_up(k, id)
+    local i = #holding
+    head[k], slots[k] = id, slots[k] + 1
+    holding[i + 1], holding[i + 2], joined[#joined + 1] = id, names[k], id
+  end
+
   -- Let the next task of a group become its head, if the group may go on and has one.  If it is only the time of a
   -- token or a probe that is missing, note that time.
   local function advance(k)
-    if head[k] or slots[k] >= limit_of(k) then
+    if head[k] or limited and slots[k] >= limit_of(k) then
       return
     end
-    if is_shut(k) then
+    if limited and is_shut(k) then
       next_token[k] = opens[k]
       return
     end
-    next_token[k] = is_dry(k) and now + time_of(1 - tokens[k], k)
+    next_token[k] = limited and is_dry(k) and now + time_of(1 - tokens[k], k)
     if next_token[k] then
       return
     end
@@ -195,43 +244,45 @@ local function book(extend)
       empty[k] = not id
     end
     if id then
-      head[k], slots[k] = id, slots[k] + 1
-      holding[#holding + 1], holding[#holding + 2] = id, names[k]
-      joined[#joined + 1] = id
+      come_up(k, id)
     end
   end
 
   -- A task that held a slot of the group holds it no more.
   function self.free(id, name)
-    local k = self.meet(name)
-    slots_change[k], freed[#freed + 1] = slots_change[k] - 1, id
+    local k = meet(name)
+    slots_change[k], freed[#freed + 1] = (slots_change[k] or 0) - 1, id
   end
 
   -- A task waits in its group from now on.
   function self.wait(id, name, order)
-    local k = self.meet(name)
+    local k = meet(name)
     local members = incoming[k]
-    order = tonumber(order) or 0
     if members then
       members[#members + 1], members[#members + 2] = order, id
+    elseif single[k] then
+      incoming[k], single[k] = {rank[k], single[k], order, id}, nil
     else
-      incoming[k] = {order, id}
+      single[k], rank[k] = id, order
     end
   end
 
   -- So many more tasks of the group, or fewer, wait for the time that they were enqueued for.
   function self.delay(name, count)
-    local k = self.meet(name)
+    local k = meet(name)
     later_change[k] = (later_change[k] or 0) + count
   end
 
   -- A task that waited in its group, or was its head, is gone: whether it was the head.
   function self.strike(id, name)
-    local k = self.meet(name)
+    local k = meet(name)
     self.read()
     if head[k] ~= id then
       redis.call('ZREM', group_key(k), id)
       -- One that came, or came back, in this very call is not written yet.
+      if single[k] == id then
+        single[k] = nil
+      end
       local members = incoming[k] or {}
       for j = #members, 2, -2 do
         if members[j] == id then
@@ -242,7 +293,11 @@ local function book(extend)
       incoming[k] = #members > 0 and members or nil
       return false
     end
-    head[k], slots_change[k], struck[#struck + 1] = false, slots_change[k] - 1, id
+    if count_before[k] == nil then
+      count_before[k] = tonumber(redis.call('HGET', groups, name)) or false
+      slots[k] = count_before[k] or 0
+    end
+    head[k], slots_change[k], struck[#struck + 1] = false, (slots_change[k] or 0) - 1, id
     return true
   end
 
@@ -258,7 +313,7 @@ local function book(extend)
 
   -- Whether a head may still go on.  If it may not, because of a pause, a limit or a rate, it goes back into its group.
   function self.may(k, id, order)
-    if not is_shut(k) and slots[k] <= limit_of(k) and not is_dry(k) then
+    if not limited or not is_shut(k) and slots[k] <= limit_of(k) and not is_dry(k) then
       return true
     end
     head[k] = false
@@ -270,14 +325,16 @@ local function book(extend)
   -- The head was handed out: take a token, and let the next come up.  Whether it was a probe: the group is paused, and
   -- lets none through for a while.
   function self.take(k)
-    if halted[k] then
+    head[k] = false
+    if limited and halted[k] then
       opens[k] = next_probe(names[k])
     end
-    if rate_of(k) then
+    if limited and rate_of(k) then
       tokens[k], token_taken[k] = bucket(k) - 1, true
     end
-    head[k] = false
-    advance(k)
+    if taken_ahead[k] or not empty[k] then
+      advance(k)
+    end
     return halted[k]
   end
 
@@ -291,7 +348,7 @@ local function book(extend)
 
   -- Write what waits in a group from now on: what came into it, and what was taken ahead and has not come up.
   local function store(k)
-    local members, items = incoming[k] or {}, taken_ahead[k] or {}
+    local members, items = incoming[k] or single[k] and {rank[k], single[k]} or {}, taken_ahead[k] or {}
     for j = cursor[k] or 1, #items, 2 do
       members[#members + 1], members[#members + 2] = items[j + 1], items[j]
     end
@@ -299,25 +356,33 @@ local function book(extend)
       redis.call('ZADD', group_key(k), unpack(members))
       empty[k] = false
     end
-    incoming[k], taken_ahead[k] = nil, nil
+    single[k], incoming[k], taken_ahead[k] = nil, nil, nil
   end
 
   -- Apply what was noted of a group and let its next task come up: whether nothing of the group is left.
   local function close(k)
-    slots[k] = math.max(0, slots[k] + slots_change[k])
+    local count = slots[k] + (slots_change[k] or 0)
+    slots[k] = count > 0 and count or 0
     if later_change[k] then
       any_later = true
       if redis.call('HINCRBY', later, names[k], later_change[k]) <= 0 then
         redis.call('HDEL', later, names[k])
       end
     end
-    if incoming[k] and #incoming[k] == 2 and not count_before[k] then
+    if single[k] and not count_before[k] and not taken_ahead[k] then
       -- The only task of a new group becomes its head at once, so the group needs no key `group:NAME`.
-      taken_ahead[k], cursor[k], empty[k], incoming[k] = {incoming[k][2], incoming[k][1]}, 1, true, nil
-    elseif incoming[k] then
+      if not limited and not head[k] then
+        empty[k] = true
+        come_up(k, single[k])
+        return false
+      end
+      taken_ahead[k], cursor[k], empty[k], single[k] = {single[k], rank[k]}, 1, true, nil
+    elseif single[k] or incoming[k] then
       store(k)
     end
-    advance(k)
+    if taken_ahead[k] or not empty[k] then
+      advance(k)
+    end
     if taken_ahead[k] and taken_ahead[k][cursor[k]] then
       store(k)
     end
@@ -331,21 +396,6 @@ local function book(extend)
       any_later = redis.call('EXISTS', later) == 1
     end
     return not any_later or redis.call('HEXISTS', later, names[k]) == 0
-  end
-
-  local function write(command, name, words)
-    if #words > 0 then
-      redis.call(command, name, unpack(words))
-    end
-    if #words > 0 and command == 'HSET' and redis.call('HLEN', name) * 2 == #words then
-      -- The hash is new.  The server searches a small hash from one end to the other, which costs more than all else
-      -- here, until the hash has had a field of more than 64 bytes.  So write such a field and take it away.  It is no
-      -- text, so it is neither a group nor an id of this library; of another client it may be, and is then left alone.
-      local long = string.rep('\255', 65)
-      if redis.call('HSETNX', name, long, '') == 1 then
-        redis.call('HDEL', name, long)
-      end
-    end
   end
 
   -- Write the bucket, and note in `rated` when the group gets its next token or probe.  True if that time is new, so
@@ -364,22 +414,32 @@ local function book(extend)
 
   -- Write all that was noted: whether consumers must be rung, because a task came up or a time is new.
   function self.settle()
-    local counted, gone, headed, headless, news = {}, {}, {}, {}, false
-    self.read()
-    for k = 1, #names do
-      if close(k) then
-        gone[#gone + 1] = count_before[k] and names[k] or nil
-      elseif tonumber(count_before[k]) ~= slots[k] then
-        counted[#counted + 1], counted[#counted + 2] = names[k], slots[k]
+    local counted, gone, headed, headless, news, g, c, l, h = {}, {}, {}, {}, false, 0, 0, 0, 0
+    self.read('closing')
+    for k = 1, met do
+      local name, count, first, first_before = names[k], count_before[k], nil, head_before[k]
+      if count ~= nil and close(k) then
+        if count then
+          g = g + 1
+          gone[g] = name
+        end
+      elseif count ~= slots[k] then
+        counted[c + 1], counted[c + 2], c = name, slots[k], c + 2
       end
-      if not head[k] then
-        headless[#headless + 1] = head_before[k] and names[k] or nil
-      elseif head[k] ~= head_before[k] then
-        headed[#headed + 1], headed[#headed + 2] = names[k], head[k]
+      first = head[k]
+      if not first then
+        if first_before then
+          l = l + 1
+          headless[l] = name
+        end
+      elseif first ~= first_before then
+        headed[h + 1], headed[h + 2], h = name, first, h + 2
       end
-      news = (rate_of(k) or opens[k]) and ration(k) or news
+      if limited then
+        news = (rate_of(k) or opens[k]) and ration(k) or news
+      end
     end
-    local joining = {unpack(joined, (self.passed_on or 0) + 1)}
+    local joining = (self.passed_on or 0) > 0 and {unpack(joined, self.passed_on + 1)} or joined
     write('HDEL', holders, freed)
     write('HSET', holders, holding)
     write('HDEL', holders, struck)
@@ -394,7 +454,7 @@ local function book(extend)
 
   settle = self.settle
   if extend then
-    extend(self, names, head, empty, freed, holding, joined, taken_ahead, cursor, group_key, room_of)
+    extend(self, names, head, empty, freed, holding, joined, taken_ahead, cursor, group_key, room_of, meet)
   end
   return self
 end

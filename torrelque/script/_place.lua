@@ -2,7 +2,7 @@
 -- `plain`, which the caller gives to `append`.
 local function place(id, group, order, plain)
   if group then
-    book().wait(id, group, order)
+    book().wait(id, group, tonumber(order) or 0)
   elseif order then
     --@ Keys priority
     redis.call('ZADD', priority, tonumber(order) or 0, id)

@@ -3,17 +3,17 @@
 --
 -- The claim opens its book by `book(with_turns)`, which calls this with the book and with arrays and functions of
 -- `_groups.lua`.  They have the same names there, and its legend tells them.
---@ Keys turns
-local function with_turns(self, names, head, empty, freed, holding, joined, taken_ahead, cursor, group_key, room_of)
+--@ Keys turns, holders
+local function with_turns(self, names, head, empty, freed, holding, joined, taken_ahead, cursor, group_key, room_of, meet)
   -- `turns_over` is whether `turns` gave fewer ids than it was asked for, `cycled` whether it gave none, so that heads
   -- which came up in this call go on, `rounds` how many tasks of each group this claim may come to.
   local turns_over, cycled, rounds = false, false, 1
   -- How many of `joined` were popped so; the others are pushed to `turns` when the book is settled.
   self.passed_on = 0
 
-  -- Pop up to `count` ids of heads, in the order of their turns.
-  function self.pop_heads(count)
-    local popped = not turns_over and redis.call('RPOP', turns, count) or {}
+  -- Pop up to `count` ids of heads, in the order of their turns; `popped` are those that the caller has popped itself.
+  function self.pop_heads(count, popped)
+    popped = popped or not turns_over and redis.call('RPOP', turns, count) or {}
     turns_over, cycled = #popped < count, #popped == 0
     if cycled then
       -- All groups in `turns` had their turn, so heads that came up in this call go on.
@@ -24,6 +24,24 @@ local function with_turns(self, names, head, empty, freed, holding, joined, take
     end
     rounds = turns_over and #popped > 0 and math.ceil(count / #popped) or 1
     return popped
+  end
+
+  -- Meet the groups of heads: the number of each, false where an id is of none.
+  --
+  -- Whoever is a head holds a slot, so `holders` tells all of them at once; what it does not know is a hole, unless it was
+  -- lost.
+  function self.meet_all(ids, met)
+    met = met or redis.call('HMGET', holders, unpack(ids))
+    for j = 1, #ids do
+      local name = met[j]
+      if not name then
+        name = redis.pcall('HGET', state .. ids[j], 'group')
+        name = type(name) == 'string' and name
+      end
+      met[j] = name and meet(name)
+    end
+    self.read('taking')
+    return met
   end
 
   -- Put back the heads from `first` on, which were popped last and not taken, to where they came from.

@@ -121,7 +121,8 @@ if special or last or odd then
   --@ Keys limits, seq
   -- Number and group by turns, of what is handed out.
   local troubles, grouped = {}, {}
-  local stopped = special and redis.call('SISMEMBER', paused, '') == 1
+  local limited = special and redis.call('EXISTS', limits, paused) > 0
+  local stopped = limited and redis.call('SISMEMBER', paused, '') == 1
   probe_at = stopped and probe_of('')
   local probing = probe_at and probe_at <= now
 
@@ -155,9 +156,10 @@ if special or last or odd then
     end
   elseif special and (probing or not stopped) then
     wanted = probing and math.min(1, wanted) or wanted
-    local opened = book(with_turns)
+    -- The book of groups is opened for heads behind which something waits, or which something limits, and for holes.
+    local opened
     -- How many tasks of groups at the most: they take longer, and with limits to look at still longer.
-    local few = redis.call('EXISTS', limits, paused) > 0 and 50 or 100
+    local few = limited and 50 or 100
 
     -- Take tasks that have a priority and no group, the most urgent first, until `goal` were given.
     local function take_ranked(goal)
@@ -175,17 +177,18 @@ if special or last or odd then
     end
 
     -- Hand out a head, or the task of its group that goes before it by now: its id, and what became of it.
-    local function take_head(id, key, known)
-      local name, order = known[5], tonumber(known[4]) or 0
-      local group = name and known[1] == PENDING and opened.meet(name)
-      if not group or not opened.is_head(group, id) then
-        local owner = not name and opened.owner(id)
-        if owner then
-          damaged(id, known)
-          opened.strike(id, owner)
-        end
+    local function take_head(id, group)
+      local key, known, order = state .. id, nil, nil
+      known = redis.pcall('HMGET', key, 'status', 'timeout', 'dequeue_count', 'order', 'group')
+      local owner = not known[5] and opened.owner(id)
+      if owner then
+        damaged(id, known)
+        opened.strike(id, owner)
         return id, 'hole'
-      elseif not opened.may(group, id, order) then
+      end
+      order = tonumber(known[4]) or 0
+      if not known[5] or known[1] ~= PENDING or not group or not opened.is_head(group, id) or
+          not opened.may(group, id, order) then
         return id, 'hole'
       end
       local first = opened.better(group, id, order)
@@ -195,17 +198,76 @@ if special or last or odd then
       end
       local outcome = hand(id, key, known)
       if outcome == 'ok' then
-        local probe = opened.take(group)
-        grouped[#grouped + 1], grouped[#grouped + 2] = probe and -#given or #given, name
+        local n, probe = #grouped, opened.take(group)
+        grouped[n + 1], grouped[n + 2] = probe and -#given or #given, opened.names[group]
         if probe then
           probed = probed or {}
           probed[#probed + 1] = id
         end
       elseif outcome == 'hole' then
         damaged(id, known)
-        opened.strike(id, name)
+        opened.strike(id, opened.names[group])
       end
       return id, outcome
+    end
+
+    -- Hand out heads, whose groups are `owners`, without a book where nothing waits behind any of them: how many were
+    -- looked at; nil where a book is needed, and nothing was done.
+    local function take_alone(ids, owners)
+      local asked = {}
+      for k = 1, #ids do
+        if not owners[k] then
+          return nil
+        end
+        asked[k] = base .. 'group:' .. owners[k]
+      end
+      if redis.call('EXISTS', unpack(asked)) > 0 then
+        return nil
+      end
+      local found, spent, n, count, outcome = redis.call('HMGET', heads, unpack(owners)), {}, 0, #ids, nil
+      for k, id in ipairs(ids) do
+        if found[k] ~= id then
+          return nil
+        end
+      end
+      for k, id in ipairs(ids) do
+        local key = state .. id
+        local known = redis.pcall('HMGET', key, 'status', 'timeout', 'dequeue_count')
+        outcome = hand(id, key, known)
+        if outcome == 'ok' then
+          local m = #grouped
+          n = n + 1
+          spent[n], grouped[m + 1], grouped[m + 2] = owners[k], #given, owners[k]
+        elseif outcome == 'full' then
+          count = k - 1
+          break
+        else
+          holed = holed + 1
+          -- An id that is in `turns` twice was taken just now, and is a hole the second time.
+          local again = false
+          for j = 1, n do
+            again = again or spent[j] == owners[k]
+          end
+          if not again then
+            damaged(id, known)
+            opened = opened or book(with_turns)
+            opened.strike(id, owners[k])
+          end
+        end
+      end
+      if n > 0 then
+        redis.call('HDEL', heads, unpack(spent))
+      end
+      return count
+    end
+
+    -- Put ids back, from `first` on, to where they were popped from.
+    local function put_back(popped, first)
+      local rest = {}
+      for j = #popped, first, -1 do
+        rest[#rest + 1] = popped[j]
+      end
+      redis.call('RPUSH', turns, unpack(rest))
     end
 
     -- Take heads of groups until `goal` were given.
@@ -213,46 +275,60 @@ if special or last or odd then
       goal = math.min(goal, #given + few - #grouped / 2)
       while #given < goal and bytes < max_bytes and holed < 200 do
         -- As many holes as there were may come again, so ask for as many ids more.
-        local ids, states, known, outcome = opened.pop_heads(goal - #given + holed), {}, {}, nil
-        for k, id in ipairs(ids) do
-          states[k] = state .. id
-          known[k] = redis.pcall('HMGET', states[k], 'status', 'timeout', 'dequeue_count', 'order', 'group')
-          if known[k][5] and known[k][1] == PENDING then
-            opened.meet(known[k][5])
-          end
+        local count, ids, owners, done, outcome = goal - #given + holed, nil, nil, nil, nil
+        if not opened then
+          ids = redis.call('RPOP', turns, count) or {}
+          owners = ids[1] and redis.call('HMGET', holders, unpack(ids))
+          done = ids[1] and not limited and #ids <= goal - #given and take_alone(ids, owners)
         end
-        opened.read()
-        for k, id in ipairs(ids) do
-          outcome = #given >= goal and 'full'
-          if not outcome then
-            ids[k], outcome = take_head(id, states[k], known[k])
+        if done then
+          if done < #ids then
+            put_back(ids, done + 1)
           end
-          if outcome == 'full' then
-            opened.put_back(ids, k)
+          if done < count then
             return
-          elseif outcome == 'hole' then
-            holed = holed + 1
           end
-        end
-        if #ids == 0 then
-          return
+        else
+          opened = opened or book(with_turns)
+          ids = opened.pop_heads(count, ids)
+          owners = ids[1] and opened.meet_all(ids, owners)
+          for k, id in ipairs(ids) do
+            outcome = #given >= goal and 'full'
+            if not outcome then
+              ids[k], outcome = take_head(id, owners[k])
+            end
+            if outcome == 'full' then
+              opened.put_back(ids, k)
+              return
+            elseif outcome == 'hole' then
+              holed = holed + 1
+            end
+          end
+          if #ids == 0 then
+            return
+          end
         end
       end
     end
 
+    -- A key that is named twice counts twice.
+    local found = redis.call('EXISTS', turns, priority, priority, pending, pending, pending, pending)
+    local any_turns, any_ranked, any_plain = found % 2 == 1, found % 4 > 1, found > 3
+
     -- Plain tasks and groups take turns: the lowest bit of `seq` says whose it is.
     local function take_turns()
-      if redis.call('EXISTS', turns) == 0 and redis.call('EXISTS', heads) == 1 then
+      if not any_turns and redis.call('EXISTS', heads) == 1 then
         -- `turns` was lost (evicted, or deleted by hand), and its groups would wait for ever: push their heads anew.
         for j, id in ipairs(redis.call('HSCAN', heads, 0, 'COUNT', 100)[2]) do
           if j % 2 == 0 then
             redis.call('LPUSH', turns, id)
+            any_turns = true
           end
         end
       end
-      if redis.call('EXISTS', turns) == 0 then
+      if not any_turns then
         return take_plain(wanted)
-      elseif redis.call('EXISTS', pending) == 0 then
+      elseif not any_plain then
         return take_heads(wanted)
       end
       local bit = (tonumber(redis.call('GET', seq)) or 0) % 2
@@ -270,9 +346,11 @@ if special or last or odd then
       first(goal)
     end
 
-    take_ranked(math.min(wanted, redis.call('ZCOUNT', priority, '-inf', '(0')))
+    if any_ranked then
+      take_ranked(math.min(wanted, redis.call('ZCOUNT', priority, '-inf', '(0')))
+    end
     take_turns()
-    if holed < 200 and #grouped < 2 * few then
+    if any_ranked and holed < 200 and #grouped < 2 * few then
       take_ranked(wanted)
     end
     if probing and given[1] then

@@ -17,16 +17,24 @@
 --@ Keys tasks
 --@ Uses time (now, stamp, fraction), ring
 -- The fast path.  Most calls are plain: no options, no limit, not sent before.  They need little of what the others do.
-local ids, payloads, OBJECT = {nil}, {nil, nil}, string.byte('{')
+-- `owned` has groups by the number of the task, and `leases` what their options say besides, where it is no more; it is
+-- nil where the call has none.
+local ids, payloads, owned, leases, OBJECT = {nil}, {nil, nil}, nil, nil, string.byte('{')
 for i = 4, (resent or ARGV[2] ~= '') and 0 or #ARGV, 3 do
-  if string.byte(ARGV[i + 2]) == OBJECT then
-    ids = {}
-    break
-  end
   local n = #ids
+  if string.byte(ARGV[i + 2]) == OBJECT then
+    -- Text without a backslash is as it stands there.  To decode it all would cost half as much again, and a table.
+    local lease, name = string.match(ARGV[i + 2], '^{"timeout":(%d+),"group":"([^"\\]+)"}$')
+    if not name then
+      ids, owned = {}, nil
+      break
+    end
+    owned, leases = owned or {}, leases or {}
+    owned[n + 1], leases[n + 1] = name, lease
+  end
   ids[n + 1], payloads[n + n + 1], payloads[n + n + 2] = ARGV[i], ARGV[i], ARGV[i + 1]
 end
-if ids[1] and redis.call('HSET', tasks, unpack(payloads)) == #ids then
+if not owned and ids[1] and redis.call('HSET', tasks, unpack(payloads)) == #ids then
   for k, id in ipairs(ids) do
     local key, timeout = state .. id, ARGV[3 * k + 3]
     if redis.call('HSET', key, 'status', PENDING, 'timeout', timeout, 'enqueue_time', stamp) < 3 then
@@ -38,6 +46,79 @@ if ids[1] and redis.call('HSET', tasks, unpack(payloads)) == #ids then
   -- The ids without a mark are random, and none is enqueued twice: so none has a hole in `pending`.
   redis.call('LPUSH', pending, unpack(ids))
   ring()
+  return 'ok'
+end
+
+if owned and redis.call('HSET', tasks, unpack(payloads)) == #ids then
+  -- The tasks of groups, and what goes with each.
+  local comers, owners, orders, rings, done = {}, {}, {}, false, false
+  do
+    --@ Keys seq, limits, paused, groups, heads, holders, turns
+    --@ Uses write
+    -- Numbers go up by twos, because the lowest bit of `seq` says whether plain tasks or groups have their turn.
+    local order, plain, n = redis.call('INCRBY', seq, 2 * #ids) - 2 * #ids, {}, 0
+    for k, id in ipairs(ids) do
+      local key, name = state .. id, owned[k]
+      if name then
+        n, order = n + 1, order + 2
+        comers[n], owners[n], orders[n] = id, name, order
+        if redis.call('HSET', key, 'status', PENDING, 'timeout', leases[k], 'enqueue_time', stamp, 'order', order, 'group',
+            name, 'tied', '1') < 6 then
+          redis.call('DEL', key)
+          redis.call('HSET', key, 'status', PENDING, 'timeout', leases[k], 'enqueue_time', stamp, 'order', order, 'group',
+            name, 'tied', '1')
+        end
+      else
+        plain[#plain + 1] = id
+        if redis.call('HSET', key, 'status', PENDING, 'timeout', ARGV[3 * k + 3], 'enqueue_time', stamp) < 3 then
+          redis.call('DEL', key)
+          redis.call('HSET', key, 'status', PENDING, 'timeout', ARGV[3 * k + 3], 'enqueue_time', stamp)
+        end
+      end
+    end
+    write('LPUSH', pending, plain)
+    rings = #plain > 0
+
+    -- As a rule nothing limits groups, each is named once, and nothing waits behind a head.  Then a task comes up where its
+    -- group has no head, and waits where it has one, and there is no need of a book.
+    local counts, asked, seen, several, m = redis.call('HMGET', groups, unpack(owners)), {limits, paused}, {}, false, 2
+    for k, name in ipairs(owners) do
+      several, seen[name] = several or seen[name], true
+      if counts[k] then
+        m = m + 1
+        asked[m] = base .. 'group:' .. name
+      end
+    end
+    if not several and redis.call('EXISTS', unpack(asked)) == 0 then
+      local found, holding, counted, headed, joined = redis.call('HMGET', heads, unpack(owners)), {}, {}, {}, {}
+      m = 0
+      for k, name in ipairs(owners) do
+        local id, j = comers[k], m + m + 1
+        if found[k] then
+          redis.call('ZADD', base .. 'group:' .. name, orders[k], id)
+        else
+          m = m + 1
+          joined[m], holding[j], holding[j + 1], headed[j], headed[j + 1] = id, id, name, name, id
+          counted[j], counted[j + 1] = name, counts[k] and math.max(0, tonumber(counts[k]) or 0) + 1 or 1
+        end
+      end
+      write('HSET', holders, holding)
+      write('HSET', groups, counted)
+      write('HSET', heads, headed)
+      write('LPUSH', turns, joined)
+      rings, done = rings or m > 0, true
+    end
+  end
+  if not done then
+    --@ Uses groups (book, settle)
+    for k, id in ipairs(comers) do
+      book().wait(id, owners[k], orders[k])
+    end
+    rings = settle() or rings
+  end
+  if rings then
+    ring()
+  end
   return 'ok'
 end
 

@@ -15,19 +15,25 @@
 --        'broken'        the key of its state holds something else
 --@ Keys working, tasks
 --@ Uses forget
--- The fast path.  Most calls are plain: of tasks that their callers hold, and that have neither a group nor a flow.
--- `kept` has where the arguments of tasks begin whose state is kept; `stopped` what was read of the first task that is
--- not plain, and where its arguments begin.
+-- The fast path.  Most calls are of tasks that their callers hold, and that have no flow.  `kept` has where the arguments
+-- of tasks begin whose state is kept; `stopped` what was read of the first task that is another one, and where its
+-- arguments begin; `tied` the ids of those that have a group, whose name `holders` knows as well as their states.
 local ids, states, n, m, kept, at, last, stopped, record = {nil}, {nil, nil}, 0, 0, nil, 3, #ARGV, nil, ARGV[2]
+local tied, owners
 while at <= last do
   local id, keep = ARGV[at], ARGV[at + 2]
   local key = state .. id
   local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied')
   -- As `judge` has it; a function that is made costs more than all of this.
   local token, attempt = ARGV[at + 1], known[2]
-  if known[4] or known[1] ~= WORKING or not attempt or token ~= '' and attempt .. '-' .. (known[3] or '') ~= token then
-    n, stopped, known.at = 0, known, at
-    break
+  local stale = known[1] ~= WORKING or not attempt or token ~= '' and attempt .. '-' .. (known[3] or '') ~= token
+  if stale or known[4] then
+    if stale or known[4] ~= '1' then
+      n, stopped, known.at = 0, known, at
+      break
+    end
+    tied = tied or {}
+    tied[#tied + 1] = id
   end
   n = n + 1
   ids[n] = id
@@ -37,6 +43,13 @@ while at <= last do
   else
     kept = kept or {}
     kept[#kept + 1], at = at, at + 4
+  end
+end
+--@ Keys holders
+if n > 0 and tied then
+  owners = redis.pcall('HMGET', holders, unpack(tied))
+  for k = 1, #tied do
+    n = owners[k] and n or 0
   end
 end
 -- An id that is named twice counts once in ZREM's reply: then the rest of the script judges each of them.
@@ -54,6 +67,41 @@ if n > 0 and redis.call('ZREM', working, unpack(ids)) == n then
     --@ Uses time (now, stamp, fraction), keep (keep_state)
     for _, k in ipairs(kept) do
       keep_state(k)
+    end
+  end
+  if tied then
+    local done = false
+    do
+      --@ Keys groups, limits, paused, later
+      --@ Uses write
+      -- As a rule nothing limits groups, and nothing waits in them: then slots come back, and there is no need of a book.
+      local counts, asked, left = redis.call('HMGET', groups, unpack(owners)), {limits, paused, later}, {}
+      for k, name in ipairs(owners) do
+        asked[k + 3], left[name] = base .. 'group:' .. name, (left[name] or tonumber(counts[k]) or 0) - 1
+      end
+      local lone, gone, counted = redis.call('EXISTS', unpack(asked)) == 0, {}, {}
+      for name, slots in pairs(left) do
+        if slots > 0 then
+          counted[#counted + 1], counted[#counted + 2] = name, slots
+        else
+          lone, gone[#gone + 1] = lone and slots == 0, name
+        end
+      end
+      if lone then
+        write('HDEL', holders, tied)
+        write('HDEL', groups, gone)
+        write('HSET', groups, counted)
+        done = true
+      end
+    end
+    if not done then
+      --@ Uses groups (book, settle), ring
+      for k, id in ipairs(tied) do
+        book().free(id, owners[k])
+      end
+      if settle() and redis.call('EXISTS', tasks) == 1 then
+        ring()
+      end
     end
   end
   forget()

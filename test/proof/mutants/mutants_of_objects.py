@@ -108,13 +108,13 @@ MEMORY = (
 NAMES = (
     Mutant(
         'long-field-is-a-group', BEYOND, 'a group of a certain name has neither limit nor order',
-        (script('_groups', "string.rep('\\255', 65)", "string.rep('-', 65)"),
-         script('_groups', "redis.call('HSETNX', name, long, '') == 1", "redis.call('HSET', name, long, '') >= 0")),
+        (script('_write', "string.rep('\\255', 65)", "string.rep('-', 65)"),
+         script('_write', "redis.call('HSETNX', name, long, '') == 1", "redis.call('HSET', name, long, '') >= 0")),
         ('names::test_a_life_with_names_of_any_text',),
     ),
     Mutant(
         'long-field-of-another-client', BEYOND, 'a name that is no text loses its slot',
-        (script('_groups', "redis.call('HSETNX', name, long, '') == 1", "redis.call('HSET', name, long, '') >= 0"),),
+        (script('_write', "redis.call('HSETNX', name, long, '') == 1", "redis.call('HSET', name, long, '') >= 0"),),
         ('names::test_names_of_another_client_that_are_no_text_are_let_be',),
     ),
     Mutant(

@@ -129,13 +129,13 @@ PLACES = (
     ),
     Mutant(
         'release-of-groups-as-plain', 12, 'the slot of a released task of a group is never free again',
-        (script('release', 'if known[4] or known[1] ~= WORKING', 'if known[1] ~= WORKING'),),
+        (script('release', 'if stale or known[4] then', 'if stale then'),),
         ('groups',),
     ),
     Mutant(
         'enqueue-of-doubles-as-plain', 5, 'an enqueue that comes after its own repetition counts as new',
-        (script('enqueue', "if ids[1] and redis.call('HSET', tasks, unpack(payloads)) == #ids then",
-                "if ids[1] and redis.call('HSET', tasks, unpack(payloads)) then"),),
+        (script('enqueue', "if not owned and ids[1] and redis.call('HSET', tasks, unpack(payloads)) == #ids then",
+                "if not owned and ids[1] and redis.call('HSET', tasks, unpack(payloads)) then"),),
         ('faults', 'silence', 'damage', 'model'),
     ),
     Mutant(

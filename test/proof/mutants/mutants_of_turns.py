@@ -43,7 +43,7 @@ GROUPS = (
     ),
     Mutant(
         'slot-kept-by-cancelled-head', 9, 'a cancelled head keeps its slot',
-        (script('_groups', 'head[k], slots_change[k], struck[#struck + 1] = false, slots_change[k] - 1, id',
+        (script('_groups', 'head[k], slots_change[k], struck[#struck + 1] = false, (slots_change[k] or 0) - 1, id',
                 'head[k], struck[#struck + 1] = false, id'),),
         ('model',),
     ),
@@ -64,24 +64,25 @@ GROUPS = (
     ),
     Mutant(
         'next-not-advanced', 9, 'the next of a group does not come up when a slot is free',
-        (script('_groups', '    advance(k)\n    if taken_ahead[k] and', '    if taken_ahead[k] and'),),
+        (script('_groups', '      advance(k)\n    end\n    if taken_ahead[k] and',
+                '    end\n    if taken_ahead[k] and'),),
         ('groups::test_the_next_comes_up_when_the_head_is_gone',),
     ),
     Mutant(
         'limit-not-checked', 9, 'a group has as many at once as it likes',
-        (script('_groups', 'if head[k] or slots[k] >= limit_of(k) then', 'if head[k] then'),),
+        (script('_groups', 'if head[k] or limited and slots[k] >= limit_of(k) then', 'if head[k] then'),),
         ('groups::test_a_failing_head_blocks_its_group_alone_until_it_is_dead',),
     ),
     Mutant(
         'limit-not-checked-at-claim', 9, 'a head that came up before the limit was lowered goes on',
-        (script('_groups', 'if not is_shut(k) and slots[k] <= limit_of(k) and not is_dry(k) then',
-                'if not is_shut(k) and not is_dry(k) then'),),
+        (script('_groups', 'or not is_shut(k) and slots[k] <= limit_of(k) and not is_dry(k) then',
+                'or not is_shut(k) and not is_dry(k) then'),),
         ('limits::test_a_lowered_limit_interrupts_nobody',),
     ),
     Mutant(
         'pause-not-checked-at-claim', 9, 'a head that came up before the group was paused goes on',
-        (script('_groups', 'if not is_shut(k) and slots[k] <= limit_of(k) and not is_dry(k) then',
-                'if slots[k] <= limit_of(k) and not is_dry(k) then'),),
+        (script('_groups', 'or not is_shut(k) and slots[k] <= limit_of(k) and not is_dry(k) then',
+                'or slots[k] <= limit_of(k) and not is_dry(k) then'),),
         ('limits::test_a_paused_group_lets_the_others_go_on',),
     ),
     Mutant(
@@ -138,8 +139,35 @@ GROUPS = (
     ),
     Mutant(
         'order-lost-on-return', 9, 'a task that comes back goes behind all others of its group',
-        (script('_groups', 'order = tonumber(order) or 0', 'order = now'),),
+        (script('_place', 'tonumber(order) or 0)\n  elseif', 'now)\n  elseif'),),
         ('groups::test_limit_one_is_strict_order',),
+    ),
+    # What is alone in its group needs no book.
+    Mutant(
+        'come-alone-though-limited', 9, 'a task comes up at once whatever its group allows',
+        (script('enqueue', "if not several and redis.call('EXISTS', unpack(asked)) == 0 then", 'if not several then'),),
+        ('groups::test_limit_one_is_strict_order', 'model'),
+    ),
+    Mutant(
+        'come-alone-twice', 9, 'of two tasks of a new group that come at once, the first is lost',
+        (script('enqueue', 'several, seen[name] = several or seen[name], true', 'seen[name] = true'),),
+        ('groups::test_groups_take_turns_however_much_each_has',),
+    ),
+    Mutant(
+        'head-alone-though-others-wait', 9, 'what waits behind a head does not come up',
+        (script('claim', "if redis.call('EXISTS', unpack(asked)) > 0 then", 'if false then'),),
+        ('groups::test_groups_take_turns_however_much_each_has',),
+    ),
+    Mutant(
+        'head-alone-though-a-hole', 9, 'an id that belongs elsewhere by now is taken from where its hole is',
+        (script('claim', 'if found[k] ~= id then', 'if false then'),),
+        ('group_faults::test_a_head_of_the_callers_own_id_that_is_cancelled_and_enqueued_again', 'model'),
+    ),
+    Mutant(
+        'slot-back-though-others-wait', 9, 'the next of a group does not come up when its slot is free',
+        (script('release', "local lone, gone, counted = redis.call('EXISTS', unpack(asked)) == 0",
+                'local lone, gone, counted = true'),),
+        ('groups::test_the_next_comes_up_when_the_head_is_gone', 'groups::test_limit_one_is_strict_order'),
     ),
     Mutant(
         'plain-tasks-starve', 9, 'groups go first at every claim',
