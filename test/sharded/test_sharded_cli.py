@@ -103,9 +103,16 @@ async def test_shards_are_more_and_fewer_after_whoever_is_there_was_asked(
         assert len(said.out.splitlines()) == 2 and 'which have 0 tasks now' in said.err
         acts = [(act.act, act.what) for act in await Operator(queue).acts()]
         assert acts == [('shrink', 'from 4 shards to 2'), ('grow', 'from 2 shards to 4')]
+        # Groups come to the new shards as well.
+        said = await command('shards', '-q', 'email', '--grow', '4', '--keyed', '--yes', '--json')
+        assert 'groups come to them' in said.err and len(said.out.splitlines()) == 4
+        await queue.enqueue('x', group=group_of(3, 4))
+        assert [one and one.tasks for one in await queue.stats_of_shards()][:2] == [0, 0]
     for words in (('--read-only',), ('--timeout', '5s', '--yes'), ('--yes',)):
         said = await command('shards', '-q', 'plain', '--grow', '4', *words, code=None)
         assert said.code, said
+    said = await command('shards', '-q', 'email', '--shrink', '2', '--keyed', '--yes', code=2)
+    assert '--keyed is for --grow' in said.err
 
 
 HANDLER = """

@@ -43,8 +43,11 @@ def _add_shards(parser: argparse.ArgumentParser) -> None:
     change.add_argument('--shrink', metavar='N', type=count,
         help='have only the first N, no fewer than have the groups; it takes until the others have been empty for half '
         'a minute')  # fmt: skip
+    parser.add_argument('--keyed', action='store_true',
+        help='with --grow, have groups and ids of your own come to them as well; they wait there until the old shards '
+        'have none of them left')  # fmt: skip
     parser.add_argument('--timeout', metavar='TIME', type=seconds,
-        help='with --shrink, how long to wait for that; the same command goes on with it')  # fmt: skip
+        help='with --shrink or --keyed, how long to wait for that; the same command goes on with it')  # fmt: skip
     parser.add_argument('--dry-run', action='store_true', help='only say what would be changed')
     parser.add_argument('--yes', action='store_true', help='do not ask')
 

@@ -26,8 +26,10 @@ def shards(found: argparse.Namespace) -> int:
     """Carry the command out; its exit code."""
     if found.grow is None and found.shrink is None:
         return answer(found, _shards)
-    if found.timeout is not None and found.shrink is None:
-        raise Failure('--timeout is for --shrink: growing waits for nobody')
+    if found.keyed and found.grow is None:
+        raise Failure('--keyed is for --grow: the shards that have groups cannot be fewer')
+    if found.timeout is not None and found.shrink is None and not found.keyed:
+        raise Failure('--timeout is for --shrink, and for --keyed: growing without it waits for nobody')
     if not found.dry_run:
         refuse_to_act(found)
         if not found.yes and not may_ask(found):
@@ -45,13 +47,16 @@ async def _change(session: Session) -> int:
         raise Failure(f'queue {queue.name!r} has no shards: it is in one place of one server')
     await queue.ready()
     now, count = len(queue.shards), found.shrink or found.grow
-    out.tell(await _words_of(queue, now, count, found.shrink is not None))
+    out.tell(await _words_of(queue, now, count, found))
     if found.dry_run:
         return Exit.WELL
     if not found.yes and not await agree(out, 'Is that meant?'):
         return Exit.ILL
     await session.operator.record('grow' if found.shrink is None else 'shrink', f'from {now} shards to {count}')
-    work = queue.grow(count) if found.shrink is None else queue.shrink(count, found.timeout)
+    if found.shrink is None:
+        work = queue.grow(count, keyed=found.keyed, timeout=found.timeout)
+    else:
+        work = queue.shrink(count, found.timeout)
     if not await interruptible(_done(work)):
         out.tell('it was ended on the way; the same command goes on with it')
         return Exit.INTERRUPTED
@@ -63,12 +68,14 @@ async def _done(work: Awaitable[None]) -> bool:
     return True
 
 
-async def _words_of(queue: Sharded, now: int, count: int, fewer: bool) -> str:
+async def _words_of(queue: Sharded, now: int, count: int, found: argparse.Namespace) -> str:
     """What a change comes to."""
-    if not fewer:
+    if found.shrink is None:
+        come = 'come to them, and wait there until the old ones have none left'
+        groups = come if found.keyed else 'stay where they are'
         return (
             f'queue {queue.name!r} has {now} shards, and will have {count}: all processes take from the new ones '
-            'within ten seconds, and put tasks into them half a minute later; groups stay where they are'
+            f'within ten seconds, and put tasks into them half a minute later; groups {groups}'
         )
     stats = (await queue.stats_of_shards())[count:]
     left = sum(one.tasks for one in stats if one is not None)
