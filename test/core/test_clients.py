@@ -234,6 +234,8 @@ async def test_a_half_moved_slot_stops_scripts_where_all_keys_of_the_queue_are_t
         await client.zadd(queue.keys['away'], {'nobody': 4e12})
         await client.zadd(queue.keys['outbox'], {'nobody': 4e12})
         await client.hset(queue.keys['guests'], 'nobody', '["home", "f", "1", "0"]')
+        await client.hset(queue.keys['growth'], 'nobody', '1')
+        await client.hset(queue.keys['stage'], 'nobody', '{}')
         assert [name for name in FIXED if not await client.exists(queue.keys[name])] == ['never']
 
         slot = cluster.slot_of(queue.keys['pending'])
