@@ -133,16 +133,18 @@ async def test_a_pause_without_probes_stays_one(
 async def test_who_leaves_while_it_keeps_the_time_wakes_another(
     server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, queue_name: str, endless: None, group: str | None
 ) -> None:
-    await queue.pause(group, probe=1)
     async with server.client() as one_client, server.client() as two_client:
         async with Torrelque(one_client, queue=queue_name) as one, Torrelque(two_client, queue=queue_name) as two:
             leaves = asyncio.ensure_future(one.dequeue())
             await until_waiting(client)
             stays = asyncio.ensure_future(two.dequeue())
             await until_waiting(client, count=2)
+            await queue.pause(group, probe=1)
             await queue.enqueue(1, group=group)
             assert one._session is not None
             while one._session.shelf._timer is None:
+                # On a machine that took a second for that, the probe would be due already.
+                assert not leaves.done()
                 await asyncio.sleep(0.005)
             assert two._session is not None
             assert two._session.shelf._timer is None

@@ -187,7 +187,7 @@ async def flow(queue: Torrelque) -> None:
     await queue.put_value('key', 'value', by=first[0])
     assert_type(await queue.get_value(flow_id, 'key'), Any)
     assert_type(await queue.graft([TorrelqueNode('d', 4)], by=first[0], last='d', on_failure='skip', timeout=5), bool)
-    assert_type(queue.sibling('other'), Torrelque)
+    assert_type((queue.sibling('other'), queue.another('third')), tuple[Torrelque, Torrelque])
     await queue.ready()
     assert_type((queue.shards, queue.shard_of(group='a')), tuple[tuple[Torrelque, ...], Torrelque])
     assert_type(queue.home, Torrelque)

@@ -156,7 +156,7 @@ def overview(queue: str = 'mail', **given: Any) -> Overview:
     plain: dict[str, Any] = {field.name: 0 for field in dataclasses.fields(Overview)}
     plain |= dict.fromkeys(('probe', 'oldest', 'oldest_dead', 'newest_dead', 'next_delayed', 'late_since', 'error'))
     plain |= {'overdue_since': None}
-    plain |= dict.fromkeys(('broken', 'late_names', 'dry_names'), ())
+    plain |= dict.fromkeys(('broken', 'late_names', 'dry_names', 'away'), ())
     plain |= {'server_time': NOW, 'paused': False, 'exact': ('oldest',), 'workers': 1, 'slots': 10}
     return Overview(**{**plain, 'queue': queue, **given})
 
