@@ -75,7 +75,7 @@ class AwayShard(Value):
 
     queue: str
     number: int
-    """As `torrelque shards` has it."""
+    """As ``torrelque shards`` has it."""
     tag: str
     """The hash tag of its keys."""
     server: str

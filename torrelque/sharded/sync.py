@@ -364,7 +364,7 @@ class _Sender:
 
     def add(self, task: Any) -> None:
         """Take a task, and send some when it is time."""
-        group = self._group(task) if callable(self._group) else self._group
+        group: Any = self._group(task) if callable(self._group) else self._group
         shard = None if group is None else shards.of_group(group, self._keyed)
         waiting = self._waiting.setdefault(shard, [])
         waiting.append((self._count, task, group))

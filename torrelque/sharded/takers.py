@@ -48,6 +48,7 @@ class Queue(Protocol):
 
     def _is_up(self, number: int) -> bool:
         """Whether a shard is there, as far as is known."""
+        raise NotImplementedError
 
     def _look_after(self, number: int) -> None:
         """Have it known when a shard is there again."""
