@@ -187,13 +187,13 @@ def of_group(group: str, keyed: int) -> int:
     return 0 if check_name(group, 'a group').startswith(AT_HOME) else keyed_by(group, keyed)
 
 
-def of_id(task_id: str, shape: Shape) -> tuple[int, bool]:
-    """The shard of a task, as far as its id tells, and whether it is certainly that one: an id of a caller's own may
-    have been enqueued with a group, and then it is where that is."""
+def of_id(task_id: str, shape: Shape, now: bool = False) -> tuple[int, bool]:
+    """The shard that has handed a task out, or where it is ``now``, as far as its id tells, and whether it is certainly
+    that one: an id of a caller's own may have been enqueued with a group, and then it is where that is."""
     if isinstance(task_id, TorrelqueTaskId):
         shard = marked(task_id)
         if shard is not None and shard < len(shape.tags):
-            return shard, True
+            return shard, not now or MOVED not in shape.more
         if task_id.group is not None:
             return of_group(task_id.group, shape.keyed), MOVED not in shape.more
     named = named_in(check_name(task_id, 'a task id'), len(shape.tags))

@@ -179,9 +179,7 @@ class Base:
         return shards.of_group(group, self._shape.keyed)
 
     def _number_of_id(self, task_id: str, now: bool = False) -> tuple[int, bool]:
-        """The shard that has handed a task out, or where it is ``now``, and whether it is certainly that one."""
-        number, certain = shards.of_id(task_id, self._shape)
-        return number, certain and not (now and shards.MOVED in self._shape.more)
+        return shards.of_id(task_id, self._shape, now)
 
     def _told(self, error: T) -> T:
         """An error that says which queue it is about."""
