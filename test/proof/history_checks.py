@@ -292,12 +292,17 @@ def _check_limit(group: str, limit: int, stories: Iterable[Story]) -> Iterator[F
     changes = []
     for begin, end, hand in _spans(stories):
         changes += [(begin, 1, hand), (end, -1, hand)]
-    held = 0
+    held: dict[str, Hand] = {}
     # Whatever ends goes before what begins at the same moment.
     for at, change, hand in sorted(changes, key=lambda item: item[:2]):
-        held += change
-        if held > limit:
-            yield Fault(9, hand.job, f'{held} of group {group} at once at {at:.0f}, its limit is {limit}')
+        if change < 0:
+            del held[hand.key]
+            continue
+        held[hand.key] = hand
+        if len(held) > limit:
+            who = ', '.join(f'{one.who} (job {one.job}, from {one.latest:.0f})' for one in held.values())
+            text = f'{len(held)} of group {group} at once at {at:.0f}, its limit is {limit}: {who}'
+            yield Fault(9, hand.job, text)
             return
 
 

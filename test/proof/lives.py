@@ -77,13 +77,15 @@ def given_back(story: Story, hand: Hand) -> float:
     """From when on its holder may have given it back (ms).
 
     Whoever asked for that twice, because the reply was lost, is refused where somebody who was handed it since has
-    finished the task in between, and whoever released it where it has been enqueued again: known limits.
+    finished the task in between, and whoever released it where it has been enqueued again, or where the lease was over
+    when the second sending came: known limits.
     """
     refused = [act for act in hand.acts if act.answer is False and act.may_be_repeated and act.verb != 'touch']
     begins = [
         act.began
         for act in refused
-        if (is_enqueued_since if act.verb == 'release' else is_finished_since)(story, hand, act)
+        if hand.may_be_released_by(act)
+        or (is_enqueued_since if act.verb == 'release' else is_finished_since)(story, hand, act)
     ]
     return min([*begins, hand.given_back() or float('inf')])
 

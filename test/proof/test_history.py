@@ -73,6 +73,16 @@ def test_a_slot_is_free_though_the_release_was_refused_for_the_task_was_enqueued
     assert tell(first, second).judge(limits={'one': 1}) == []
 
 
+@pytest.mark.parametrize(('ended', 'again', 'wrong'), [(1400, True, []), (900, True, [9]), (1400, False, [9])])
+def test_a_slot_is_free_though_the_second_sending_of_a_release_came_when_the_lease_was_over(
+    ended: float, again: bool, wrong: list[int]
+) -> None:
+    first = in_group(1, 0).hand('ann', 10, 1).act('release', 'ann', 40, False, job=1, took=ended - 40, again=again)
+    second = in_group(2, 3).hand('bob', 50, 2).act('release', 'bob', 120, job=2)
+    found = tell(first, second).judge(limits={'one': 1}, still=(1,))
+    assert [fault.invariant for fault in found if fault.invariant == 9] == wrong
+
+
 def test_a_wrong_order_is_found() -> None:
     first = in_group(1, 0).hand('ann', 500, 1).act('release', 'ann', 520, job=1)
     second = in_group(2, 3).hand('bob', 50, 2).act('release', 'bob', 60, job=2)
