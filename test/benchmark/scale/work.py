@@ -174,8 +174,8 @@ class Tally:
 
     def look_for_keys(self, client: redis.Redis) -> None:
         """Note the keys that remain; the last record of a claim goes by itself, in a minute at the latest."""
-        keys = [key.decode() if isinstance(key, bytes) else key for key in client.keys()]
-        self.keys += [key for key in keys if ':claim:' not in key]
+        left: list[Any] = client.keys('*')
+        self.keys += [key.decode() for key in left if b':claim:' not in key]
 
 
 @contextmanager
