@@ -107,7 +107,7 @@ async def test_a_server_that_is_away_is_told_once_and_then_all_of_the_page() -> 
 
 
 async def test_a_stream_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, 'LENGTH', 0.05)
+    monkeypatch.setattr(live, 'LENGTH', 0.5)
     sampler, world = Sampler(), World()
     async with following(sampler, world) as frames:
         assert [json.loads(frame)['parts'] async for frame in frames] == [{'live-a': 'a'}]

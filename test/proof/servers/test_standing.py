@@ -38,7 +38,7 @@ async def do(run: Run, seeds: Sequence[int], **chosen: Any) -> Outcome:
         outcome.add(one)
     print(outcome.figures())
     assert not outcome.faults, '\n'.join(map(str, outcome.faults[:20]))
-    assert outcome.runs == len(seeds) and outcome.acknowledged > 100 * len(seeds)
+    assert outcome.runs == len(seeds) and outcome.acknowledged > 10 * len(seeds)
     return outcome
 
 
@@ -57,7 +57,7 @@ async def test_a_killed_server_that_syncs_every_second_loses_what_it_may(server_
 @pytest.mark.long
 async def test_a_failover_loses_what_the_replica_had_not(server_kind: str) -> None:
     outcome = await do(failover.run, range(2), server=server_kind, lag='half')
-    assert outcome.confirmed > 100
+    assert outcome.confirmed > 10
     assert outcome.lost_confirmed == 0
 
 
