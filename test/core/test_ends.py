@@ -15,7 +15,6 @@ import pytest
 import redis.asyncio
 
 import torrelque
-from support.bounding import Bound
 from support.proxy import calls_of, has_part, open_proxy
 from support.servers import MakeServer, RealServer
 from support.waiting import idle, until_idle, until_waiting
@@ -344,37 +343,6 @@ def test_an_object_can_be_closed_after_its_loop(server: RealServer) -> None:
         asyncio.run(use())
         asyncio.run(close())
         gc.collect()
-
-
-def test_consumers_that_end_with_their_loop_strand_nothing(server: RealServer, bound: Bound) -> None:
-    # A loop that ends gives back what comes while it closes; on a busy machine, that takes longer.
-    bound(claim_closing=120.0, closing=30.0)
-
-    async def main(turns: int) -> Torrelque:
-        client = server.client()
-        queue = Torrelque(client)
-
-        async def consume() -> None:
-            while True:
-                task_id, _ = await queue.dequeue()
-                await queue.release(task_id)
-
-        consumers = [asyncio.ensure_future(consume()) for _ in range(10)]
-        await queue.enqueue_many(range(300))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        await client.aclose()
-        assert consumers
-        return queue
-
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', ResourceWarning)
-        for turns in range(0, 40, 3):
-            asyncio.run(main(turns))
-            gc.collect()
-            asyncio.run(until_idle(server, 60))
-            with server.sync_client() as client:
-                client.flushall()
 
 
 def test_a_settle_call_that_is_cancelled_with_its_loop_is_sent(make_server: MakeServer) -> None:

@@ -16,6 +16,7 @@ import redis.exceptions
 from torrelque.error import TorrelqueError, TorrelqueTypeError
 from torrelque.protocol.bounds import Bounds
 
+from . import farewell
 from .connection import Connector
 from .link import Link
 
@@ -72,7 +73,7 @@ def make_connector(client: Client, key: str) -> Connector:
 # Links for calls, shared by the queues of one client and loop
 
 _Place = tuple[asyncio.AbstractEventLoop, int | None, Bounds]
-_Links = dict[_Place, tuple[Link, list[object]]]
+_Links = dict[_Place, tuple[Link, list[object], farewell.Farewell]]
 
 _links: 'weakref.WeakKeyDictionary[Any, _Links]' = weakref.WeakKeyDictionary()
 # The event loops of one client may be in several threads, so their links have a lock.  A thread that holds it may be
@@ -102,8 +103,9 @@ def share_link(client: Client, key: str, user: object, bounds: Bounds) -> Link:
         gone = [links.pop(place, None) for place in over]
         place = loop, slot, bounds
         if place not in links:
-            links[place] = Link(make_connector(client, key), bounds), []
-        link, users = links[place]
+            link = Link(make_connector(client, key), bounds)
+            links[place] = link, [], farewell.begin(link)
+        link, users, _ = links[place]
         users.append(user)
     del gone
     return link
@@ -116,11 +118,12 @@ def leave_link(client: Client, link: Link, user: object) -> None:
         links = _links.get(client, {})
         place = _place_of(link, links)
         if place is not None:
-            _, users = links[place]
+            _, users, _ = links[place]
             users.remove(user)
             gone = None if users else links.pop(place)
     if gone is not None:
         link.close()
+        farewell.end(gone[2])
 
 
 def forget_link(client: Client, link: Link) -> None:

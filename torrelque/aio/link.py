@@ -129,6 +129,11 @@ class Link(Connection):
         """Of the next tick; None when nothing is on its way."""
 
     @property
+    def in_flight(self) -> int:
+        """How many calls were written whose replies are to come."""
+        return len(self._in_flight)
+
+    @property
     def _give_up(self) -> int:
         """Ticks after which a call that could not be carried out fails."""
         return int(self.bounds.repeat / self.bounds.link_tick)

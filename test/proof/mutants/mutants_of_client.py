@@ -132,9 +132,14 @@ CANCEL = (
         ('ends::test_a_waiter_cancelled_when_it_was_just_served_gives_back',),
     ),
     Mutant(
+        'loop-ends-at-once', 7, 'a slow server drops what it has not read',
+        (client('aio/farewell', 'if link is not None and link.in_flight:', 'if False:'),),
+        ('farewell::test_all_calls_of_a_loop_that_ends_reach_a_server_that_is_slow',),
+    ),
+    Mutant(
         'cancelled-waiter-does-not-wait', 7, 'a loop that ends takes along what a claim brings',
         (client('aio/waiters', 'if waiter.future.cancelled() and (claims := shelf.claims):', 'if False:'),),
-        ('ends::test_consumers_that_end_with_their_loop_strand_nothing',),
+        ('farewell::test_a_waiter_that_is_cancelled_waits_for_what_its_claim_brings',),
     ),
     Mutant(
         'given-back-counted', 7, 'what was claimed for nobody loses an attempt',

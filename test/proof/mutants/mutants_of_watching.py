@@ -81,8 +81,13 @@ WATCH = (
     ),
     Mutant(
         'connection-not-let-go', 11, 'the connection for calls stays when the last queue object is closed',
-        (client('aio/client', 'if gone is not None:\n        link.close()', 'del gone'),),
+        (client('aio/client', 'if gone is not None:\n        link.close()\n', 'if gone is not None:\n'),),
         ('wait::test_queues_of_one_client_share_the_connection_for_calls',),
+    ),
+    Mutant(
+        'farewell-kept', 7, 'a link that was closed is waited for at the end of its loop',
+        (client('aio/client', 'farewell.end(gone[2])', 'pass'),),
+        ('farewell::test_a_queue_that_is_closed_leaves_nothing_that_its_loop_would_wait_for',),
     ),
     Mutant(
         'subscription-kept', 11, 'whoever leaves a watch leaves its subscription',
