@@ -1,6 +1,6 @@
 """The exception tree.  Each class says what is true once it was raised."""
 
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import redis.exceptions
 
@@ -124,7 +124,10 @@ class TorrelqueBulkError(TorrelqueError):
 
 class TorrelqueConnectionError(TorrelqueError, redis.exceptions.ConnectionError):
     """The server could not be reached, or did not answer, for as long as the call was repeated.
-    Whether the call had its effect is unknown."""
+    Whether the call had its effect is unknown, unless ``untouched`` says that it had none."""
+
+    untouched: bool = False
+    """Whether the call surely had no effect: it was never sent, or was refused as a whole."""
 
 
 class TorrelqueServerError(TorrelqueError, redis.exceptions.ResponseError):
@@ -134,6 +137,8 @@ class TorrelqueServerError(TorrelqueError, redis.exceptions.ResponseError):
 
     passing: bool = False
     """Whether time may mend it: the server takes no writes now, because of a replica, its disk or its memory."""
+    untouched: bool = False
+    """Whether the call surely had no effect: such a server has refused it as a whole, and it was not sent before."""
 
 
 class ServerOutOfMemoryError(TorrelqueServerError, redis.exceptions.OutOfMemoryError):
@@ -158,6 +163,11 @@ class ServerStaleError(TorrelqueServerError):
     caller does."""
 
 
+def is_untouched(error: BaseException | None) -> TypeGuard['TorrelqueConnectionError | TorrelqueServerError']:
+    """Whether a call that came to this error surely had no effect, so that it may be made elsewhere."""
+    return isinstance(error, (TorrelqueConnectionError, TorrelqueServerError)) and error.untouched
+
+
 def copy_error(error: Exception) -> Exception:
     """One failure of many callers: each gets an error of its own, for the traceback that it collects."""
     try:
@@ -168,5 +178,7 @@ def copy_error(error: Exception) -> Exception:
     if isinstance(error, TorrelqueError) and isinstance(copy, TorrelqueError):
         of_queue(error.queue, copy)
     if isinstance(error, TorrelqueServerError) and isinstance(copy, TorrelqueServerError):
-        copy.passing = error.passing
+        copy.passing, copy.untouched = error.passing, error.untouched
+    elif isinstance(error, TorrelqueConnectionError) and isinstance(copy, TorrelqueConnectionError):
+        copy.untouched = error.untouched
     return copy

@@ -7,7 +7,7 @@ from torrelque import Torrelque, TorrelqueTaskId
 from torrelque.aio.shelf import Delivery, Shelf
 from torrelque.aio.waiters import Waiters
 from torrelque.codec import JSON
-from torrelque.error import ServerStaleError, no_reply, no_task
+from torrelque.error import ServerStaleError, is_untouched, no_reply, no_task
 from torrelque.protocol import growing, schedules, steps
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.routed import Routed
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     import torrelque.sync
 
 __all__ = [
-    'JSON', 'Delivery', 'Make', 'Routed', 'ServerStaleError', 'Shelf', 'Waiters', 'bind', 'end_ids', 'growing', 'is_up',
-    'mark', 'marked', 'no_reply', 'no_task', 'run', 'run_sync', 'schedules', 'shelf_of', 'steps', 'waiters_of',
+    'JSON', 'Delivery', 'Make', 'Routed', 'ServerStaleError', 'Shelf', 'Waiters', 'bind', 'end_ids', 'growing',
+    'is_untouched', 'is_up', 'mark', 'marked', 'no_reply', 'no_task', 'run', 'run_sync', 'schedules', 'shelf_of',
+    'steps', 'waiters_of',
 ]  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 to all."""
 
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -14,11 +13,9 @@ import redis.cluster
 
 from torrelque import (
     Duration,
-    TorrelqueBulkError,
     TorrelqueClosedError,
     TorrelqueConnectionError,
     TorrelqueError,
-    TorrelqueFullError,
     TorrelqueLookupError,
     TorrelqueSerialiser,
     TorrelqueServerError,
@@ -37,7 +34,7 @@ Pipeline = redis.client.Pipeline | redis.cluster.ClusterPipeline
 T = TypeVar('T')
 
 AGAIN = 0.5
-"""After how long (s) a shard is asked again that refuses to say whether it is there."""
+"""After how long (s) a shard is asked again that refuses to say whether it is there, or refuses writes."""
 
 
 class Base:
@@ -102,6 +99,8 @@ class Base:
         self._lock = threading.RLock()
         self._probed: set[int] = set()
         """Shards of which a thread looks whether they are there again."""
+        self._refusing: set[int] = set()
+        """Shards of which one looks whether they take writes again."""
         self._chooser = Chooser(len(self._shards), self._is_up)
         self._takers = Takers(self._shards, self)
 
@@ -311,40 +310,7 @@ class Base:
                     error = exc
         raise error
 
-    # To any shard
-
-    def _anywhere(self, call: Callable[[Torrelque], T], fresh: bool = False) -> T:
-        """Carry out what any shard can: at the one whose turn it is, or, where that is full, at another."""
-        self._all()
-        with self._lock:
-            number = self._chooser.choose(time.monotonic(), fresh)
-        try:
-            return self._carry_out(number, call)
-        except TorrelqueFullError as exc:
-            size, first = exc.size, exc
-        others = [other for other in range(self._chooser.count) if other != number and self._is_up(other)]
-        for other in random.sample(others, len(others)):
-            try:
-                return self._carry_out(other, call)
-            except TorrelqueFullError as exc:
-                size += exc.size
-        raise TorrelqueFullError(size, self.name) from first
-
-    def _carry_out(self, number: int, call: Callable[[Torrelque], T]) -> T:
-        chooser, began, replied = self._chooser, time.monotonic(), False
-        with self._lock:
-            chooser.sent(number, began)
-        try:
-            done = call(self._at(number) if self._unproven else self._shards[number])
-            replied = True
-            return done
-        except (TorrelqueConnectionError, TorrelqueBulkError) as exc:
-            if isinstance(exc, TorrelqueConnectionError) or isinstance(exc.__cause__, TorrelqueConnectionError):
-                self._look_after(number)
-            raise
-        finally:
-            with self._lock:
-                chooser.returned(number, began, time.monotonic(), replied)
+    # Whether shards are there
 
     def _is_up(self, number: int) -> bool:
         if number in self._probed:

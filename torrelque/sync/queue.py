@@ -24,7 +24,7 @@ from torrelque import (
     TorrelqueTypeError,
 )
 from torrelque.codec import JSON
-from torrelque.error import of_queue
+from torrelque.error import is_untouched, of_queue
 from torrelque.protocol import flows, steps
 from torrelque.protocol.bulk import BulkEnqueue, Many
 from torrelque.protocol.calls import Call
@@ -442,5 +442,8 @@ class Torrelque(Schedules, Flows):
                     reply = self._link.call(None, args) if name is None else self._call(name, args)
         except TorrelqueError as exc:
             of_queue(self.name, exc)
+            if reply is not None and is_untouched(exc):
+                # The calls before this one may have had an effect.
+                exc.untouched = False
             raise
         return walk.result
