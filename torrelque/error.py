@@ -7,6 +7,31 @@ import redis.exceptions
 E = TypeVar('E', bound='TorrelqueError')
 
 
+class ShardName(str):
+    """The name of a queue where it is one shard of it that is meant: the log has `queue 'email' (shard 1): `, and an
+    error `queue 'email': shard 1: `."""
+
+    number: int
+    """Of the shard."""
+
+    def __new__(cls, queue: str, number: int) -> 'ShardName':
+        """The name of a queue, and the number of its shard."""
+        name = super().__new__(cls, queue)
+        name.number = number
+        return name
+
+    def __repr__(self) -> str:
+        return f'{str(self)!r} (shard {self.number})'
+
+    def __reduce__(self) -> tuple[type['ShardName'], tuple[str, int]]:
+        return type(self), (str(self), self.number)
+
+
+def _before(queue: str) -> str:
+    """What the text of an error about a queue begins with."""
+    return f'queue {str(queue)!r}: ' + (f'shard {queue.number}: ' if isinstance(queue, ShardName) else '')
+
+
 class TorrelqueError(Exception):
     """Something was refused or failed; every error of this package is one of these."""
 
@@ -16,7 +41,7 @@ class TorrelqueError(Exception):
     def __str__(self) -> str:
         message = super().__str__()
         # A subclass of a user's may have an attribute of this name that is something else.
-        return f'queue {self.queue!r}: {message}' if isinstance(self.queue, str) else message
+        return _before(self.queue) + message if isinstance(self.queue, str) else message
 
 
 def of_queue(queue: str | None, error: E) -> E:
@@ -30,7 +55,7 @@ def reason_of(error: BaseException) -> str:
     """The text of an error for a line that names the queue itself; never empty."""
     text = str(error)
     if isinstance(error, TorrelqueError) and error.queue is not None:
-        text = text.removeprefix(f'queue {error.queue!r}: ')
+        text = text.removeprefix(_before(error.queue))
     return text or repr(error)
 
 

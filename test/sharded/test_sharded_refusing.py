@@ -75,7 +75,7 @@ async def test_plain_tasks_go_to_those_that_take_them(
             task_ids += [await queue.enqueue(k)]
         task_ids += await queue.enqueue_many(range(1020, 1100), group=lambda _: None)
         assert {*numbers_of(queue, task_ids)} == {0, 2}
-        assert [record.levelname for record in caplog.records if 'shards than 1' in record.message] == ['WARNING']
+        assert [one.levelname for one in caplog.records if 'other shards: shard 1: ' in one.message] == ['WARNING']
         for bound_to_it in ({'group': group_of(1, 3)}, {'task_id': group_of(1, 3)}):
             with pytest.raises(torrelque.ServerError, match='queue') as caught:
                 await queue.enqueue('mine', **bound_to_it)  # type: ignore[arg-type]

@@ -95,7 +95,7 @@ class Anywhere(base.Base):
         now = asyncio.get_running_loop().time()
         if now > self._warned.get(number, now - 1):
             self._warned[number] = now + WARNED
-            logger.warning('queue %r: tasks go to other shards than %d: %s', self.name, number, error)
+            logger.warning('queue %r: tasks go to other shards: %s', self.name, self._why(error))
         if number not in self._refusing and not self._closed:
             self._refusing[number] = asyncio.ensure_future(self._ask_until_it_takes(number))
             self._chooser.is_up = self._takes

@@ -163,6 +163,10 @@ class Base(TorrelqueQueue):
         error.queue = self.name  # type: ignore[attr-defined]
         return error
 
+    def _why(self, error: BaseException) -> str:
+        """The text of an error, of a shard as a rule, for a line that names the queue itself."""
+        return str(error).removeprefix(f'queue {self.name!r}: ')
+
     def _shuffled(self) -> list[Torrelque]:
         """The shards in any order, those first that are there as far as is known."""
         order = random.sample(range(len(self._shards)), len(self._shards))
@@ -221,7 +225,8 @@ class Base(TorrelqueQueue):
 
         async def ask(server: int, queue: str, words: Sequence[str]) -> Any:
             if (server, queue) not in asked_by:
-                asked_by[server, queue] = Torrelque(self._clients[server], queue=queue)
+                asked_by[server, queue] = asked = Torrelque(self._clients[server], queue=queue)
+                inside.end_ids(asked, shards.suffix_of(shards.number_in(queue) or 0))
             return await asked_by[server, queue].command(*words)
 
         replies: Any = None
@@ -356,7 +361,8 @@ class Base(TorrelqueQueue):
                 except TorrelqueError as exc:
                     if not warned:
                         warned = True
-                        logger.warning('queue %r: no tasks go to shard %d: %s', self.name, number, exc)
+                        why = inside.reason_of(exc)
+                        logger.warning('queue %r: no tasks go to shard %d: %s', self.name, number, why)
                     await asyncio.sleep(AGAIN)
         finally:
             self._probes.pop(number, None)
@@ -389,7 +395,7 @@ class Base(TorrelqueQueue):
         kind = TorrelqueConnectionError if isinstance(error, TorrelqueConnectionError) else TorrelqueServerError
         names = ', '.join(map(str, failed))
         done = f'{count - len(failed)} of {count} shards'
-        partly: Any = self._told(kind(f'it is done at {done}, and not at {names}: {error}'))
+        partly: Any = self._told(kind(f'it is done at {done}, and not at {names}: {self._why(error)}'))
         partly.partly = done
         partly.__cause__ = error
         if isinstance(partly, TorrelqueServerError) and isinstance(error, TorrelqueServerError):

@@ -226,7 +226,7 @@ class Operators(Placing):
             except TorrelqueClosedError:
                 return
             except Exception as exc:
-                logger.warning('queue %r: a scheduled sweep failed: %s', self.name, exc)
+                logger.warning('queue %r: a scheduled sweep failed: %s', self.name, self._why(exc))
                 await asyncio.sleep(interval)
         for shard in self._shards:
             shard.schedule_sweep(interval)

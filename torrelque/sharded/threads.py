@@ -185,6 +185,10 @@ class Base:
         error.queue = self.name  # type: ignore[attr-defined]
         return error
 
+    def _why(self, error: BaseException) -> str:
+        """The text of an error, of a shard as a rule, for a line that names the queue itself."""
+        return str(error).removeprefix(f'queue {self.name!r}: ')
+
     # Opening
 
     def _open(self) -> tuple[Torrelque, ...]:
@@ -223,7 +227,8 @@ class Base:
 
         def ask(server: int, queue: str, words: Sequence[str]) -> Any:
             if (server, queue) not in asked_by:
-                asked_by[server, queue] = Torrelque(self._clients[server], queue=queue)
+                asked_by[server, queue] = asked = Torrelque(self._clients[server], queue=queue)
+                inside.end_ids(asked, shards.suffix_of(shards.number_in(queue) or 0))
             try:
                 return asked_by[server, queue].command(*words)
             except TorrelqueError as exc:
@@ -366,7 +371,7 @@ class Base:
             raise error
         kind = TorrelqueConnectionError if isinstance(error, TorrelqueConnectionError) else TorrelqueServerError
         names = ', '.join(map(str, failed))
-        partly = kind(f'it is done at {count - len(failed)} of {count} shards, and not at {names}: {error}')
+        partly = kind(f'it is done at {count - len(failed)} of {count} shards, and not at {names}: {self._why(error)}')
         raise self._told(partly) from error
 
     def _by_shard(self, task_ids: Iterable[str]) -> dict[int, list[int]]:
