@@ -34,7 +34,7 @@ Pipeline = redis.asyncio.client.Pipeline | redis.asyncio.cluster.ClusterPipeline
 T = TypeVar('T')
 
 PATIENCE = 1.0
-"""s that a server may take to tell the map of a queue, where others can."""
+"""s that a server may take to tell the map of a queue, where others can, or to give a sign of life, where others do."""
 AGAIN = 0.5
 """After how long (s) a shard is asked again that refuses to say whether it is there, or refuses writes."""
 
@@ -204,6 +204,10 @@ class Base(TorrelqueQueue):
         self._shape, self._shards = shape, found
         found[0].when_low = self._low
         return found
+
+    async def _read_copies(self) -> Shape | None:
+        """The newest map that a primary of a Cluster has a copy of, whoever else is away."""
+        return await self._drive(shards.read_copy(self.name, self._count or self._default), hasty=1)
 
     def _make_shard(self, shape: Shape, number: int) -> Torrelque:
         most = None if self.max_tasks is None else -(-self.max_tasks // len(shape.tags))
@@ -376,20 +380,52 @@ class Base(TorrelqueQueue):
 
         Where it fails at some, the error says at which; to repeat it is harmless.
         """
-        count = len(self._shards or await self._open())
-
-        async def call_at(number: int) -> T:
-            return await call(await self._at(number))
-
-        done = await asyncio.gather(*(call_at(number) for number in range(count)), return_exceptions=True)
+        numbers = range(len(self._shards or await self._open()))
+        done = await asyncio.gather(*(self._soon(number, call) for number in numbers), return_exceptions=True)
         failed = {number: exc for number, exc in enumerate(done) if isinstance(exc, BaseException)}
         if failed:
-            raise self._partly(failed)
+            raise self._partly(failed, len(numbers))
         return done  # type: ignore[return-value]
 
-    def _partly(self, failed: dict[int, BaseException]) -> BaseException:
-        """The error of what was carried out at some shards only."""
-        error, count = next(iter(failed.values())), len(self._shards)
+    async def _soon(self, number: int, call: Callable[[Torrelque], Awaitable[T]]) -> T:
+        """Carry out at a shard what is carried out at others as well.
+
+        One that gives no sign of life, where another does, is waited for no more: whether it was done there is unknown,
+        and it may be done in the next ten seconds.
+        """
+        async def call_it() -> T:
+            return await call(await self._at(number))
+
+        asked = asyncio.ensure_future(call_it())
+        try:
+            while True:
+                await asyncio.wait([asked], timeout=PATIENCE)
+                if asked.done():
+                    return asked.result()
+                if await self._lives(number):
+                    continue
+                others = (self._lives(other) for other in range(len(self._shards)) if other != number)
+                if any(await asyncio.gather(*others)) and not asked.done():
+                    self._look_after(number)
+                    raise self._told(TorrelqueConnectionError(f'shard {number}: no answer in {PATIENCE:g} s'))
+        finally:
+            asked.cancel()
+
+    async def _lives(self, number: int) -> bool:
+        """Whether a shard gives a sign of life soon."""
+        if not inside.is_up(self._shards[number]):
+            return False
+        try:
+            await asyncio.wait_for(self._shards[number].command('PING'), PATIENCE)
+        except (asyncio.TimeoutError, TorrelqueConnectionError):
+            return False
+        except TorrelqueError:
+            pass
+        return True
+
+    def _partly(self, failed: dict[int, BaseException], count: int) -> BaseException:
+        """The error of what was carried out at some of so many shards only."""
+        error = next(iter(failed.values()))
         if len(failed) == count or not isinstance(error, (TorrelqueConnectionError, TorrelqueServerError)):
             return error
         kind = TorrelqueConnectionError if isinstance(error, TorrelqueConnectionError) else TorrelqueServerError

@@ -245,7 +245,7 @@ class Sharded(Growth, Schedules, Flows):
         self, task_id: str, only: Iterable[TorrelqueTaskStatus] | None, numbers: Iterable[int]
     ) -> bool:
         async def cancel(number: int) -> bool:
-            return await (await self._at(number)).cancel(task_id, only=only)
+            return await self._soon(number, lambda shard: shard.cancel(task_id, only=only))
 
         done = await asyncio.gather(*map(cancel, numbers), return_exceptions=True)
         if True in done:

@@ -354,18 +354,26 @@ class Base:
     def _everywhere(self, call: Callable[[Torrelque], T], changes: bool = False) -> list[T]:
         """Carry something out at all shards, one after the other; what each says, by their numbers.
 
+        One that is known to be away is not waited for, where another has answered.
+
         :param changes: whether shards that come later have to go by it, too.
         """
-        done: list[T] = []
+        done: dict[int, T] = {}
         failed: dict[int, TorrelqueError] = {}
         count = len(self._all())
-        for number in range(count):
+        away = {*self._probed}
+        for number in sorted(range(count), key=lambda number: number in away):
             try:
-                done.append(call(self._at(number)))
+                if number in away and done and number in self._probed:
+                    # A thread looks when it is there again.
+                    raise TorrelqueConnectionError(f'shard {number} is away')
+                done[number] = call(self._at(number))
             except (TorrelqueConnectionError, TorrelqueServerError) as exc:
                 failed[number] = exc
+                if isinstance(exc, TorrelqueConnectionError):
+                    self._look_after(number)
         if not failed:
-            return done
+            return [done[number] for number in range(count)]
         error = next(iter(failed.values()))
         if len(failed) == count:
             raise error
