@@ -1,10 +1,35 @@
 """The exception tree.  Each class says what is true once it was raised."""
 
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import redis.exceptions
 
 E = TypeVar('E', bound='TorrelqueError')
+
+
+class ShardName(str):
+    """The name of a queue where it is one shard of it that is meant: the log has `queue 'email' (shard 1): `, and an
+    error `queue 'email': shard 1: `."""
+
+    number: int
+    """Of the shard."""
+
+    def __new__(cls, queue: str, number: int) -> 'ShardName':
+        """The name of a queue, and the number of its shard."""
+        name = super().__new__(cls, queue)
+        name.number = number
+        return name
+
+    def __repr__(self) -> str:
+        return f'{str(self)!r} (shard {self.number})'
+
+    def __reduce__(self) -> tuple[type['ShardName'], tuple[str, int]]:
+        return type(self), (str(self), self.number)
+
+
+def _before(queue: str) -> str:
+    """What the text of an error about a queue begins with."""
+    return f'queue {str(queue)!r}: ' + (f'shard {queue.number}: ' if isinstance(queue, ShardName) else '')
 
 
 class TorrelqueError(Exception):
@@ -16,7 +41,7 @@ class TorrelqueError(Exception):
     def __str__(self) -> str:
         message = super().__str__()
         # A subclass of a user's may have an attribute of this name that is something else.
-        return f'queue {self.queue!r}: {message}' if isinstance(self.queue, str) else message
+        return _before(self.queue) + message if isinstance(self.queue, str) else message
 
 
 def of_queue(queue: str | None, error: E) -> E:
@@ -30,7 +55,7 @@ def reason_of(error: BaseException) -> str:
     """The text of an error for a line that names the queue itself; never empty."""
     text = str(error)
     if isinstance(error, TorrelqueError) and error.queue is not None:
-        text = text.removeprefix(f'queue {error.queue!r}: ')
+        text = text.removeprefix(_before(error.queue))
     return text or repr(error)
 
 
@@ -124,7 +149,10 @@ class TorrelqueBulkError(TorrelqueError):
 
 class TorrelqueConnectionError(TorrelqueError, redis.exceptions.ConnectionError):
     """The server could not be reached, or did not answer, for as long as the call was repeated.
-    Whether the call had its effect is unknown."""
+    Whether the call had its effect is unknown, unless ``untouched`` says that it had none."""
+
+    untouched: bool = False
+    """Whether the call surely had no effect: it was never sent, or was refused as a whole."""
 
 
 class TorrelqueServerError(TorrelqueError, redis.exceptions.ResponseError):
@@ -134,6 +162,8 @@ class TorrelqueServerError(TorrelqueError, redis.exceptions.ResponseError):
 
     passing: bool = False
     """Whether time may mend it: the server takes no writes now, because of a replica, its disk or its memory."""
+    untouched: bool = False
+    """Whether the call surely had no effect: such a server has refused it as a whole, and it was not sent before."""
 
 
 class ServerOutOfMemoryError(TorrelqueServerError, redis.exceptions.OutOfMemoryError):
@@ -158,6 +188,11 @@ class ServerStaleError(TorrelqueServerError):
     caller does."""
 
 
+def is_untouched(error: BaseException | None) -> TypeGuard['TorrelqueConnectionError | TorrelqueServerError']:
+    """Whether a call that came to this error surely had no effect, so that it may be made elsewhere."""
+    return isinstance(error, (TorrelqueConnectionError, TorrelqueServerError)) and error.untouched
+
+
 def copy_error(error: Exception) -> Exception:
     """One failure of many callers: each gets an error of its own, for the traceback that it collects."""
     try:
@@ -168,5 +203,7 @@ def copy_error(error: Exception) -> Exception:
     if isinstance(error, TorrelqueError) and isinstance(copy, TorrelqueError):
         of_queue(error.queue, copy)
     if isinstance(error, TorrelqueServerError) and isinstance(copy, TorrelqueServerError):
-        copy.passing = error.passing
+        copy.passing, copy.untouched = error.passing, error.untouched
+    elif isinstance(error, TorrelqueConnectionError) and isinstance(copy, TorrelqueConnectionError):
+        copy.untouched = error.untouched
     return copy

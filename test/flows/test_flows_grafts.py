@@ -101,6 +101,17 @@ async def named(text: str) -> Step[int]:
     return size.s(text)
 
 
+@app.task(retry=lambda error, attempt: 0)
+async def many_named(text: str) -> Step[int]:
+    flow = current_flow()
+    for step in (size.s(text * 2), size.s(text).named('size-2'), size.s(text)):
+        await flow.add(step)
+    if broken:
+        broken.clear()
+        raise OSError
+    return gather(size.s(text), size.s(text), size.s(text * 2)) >> total
+
+
 @app.task
 async def dated(day: dt.date) -> Step[dt.date]:
     return next_day.s(day)
@@ -198,10 +209,16 @@ async def test_names_begin_with_that_of_the_task(ground: str) -> None:
     assert (await handle.task('length.0').state()).status is Status.COMPLETED
 
 
-async def test_a_name_that_the_function_has_given_before_is_that_task(ground: str) -> None:
+async def test_what_a_function_returns_has_other_names_than_what_it_has_added(ground: str) -> None:
     handle = await named.s('abc').enqueue()
-    assert await result(handle) == 6
-    assert ran == ['named.size']
+    assert await result(handle) == 3
+    assert sorted(ran) == ['named.size', 'named.size-2']
+    ran.clear()
+    broken.add('many')
+    handle = await many_named.s('abc').enqueue()
+    assert await result(handle) == 3 + 3 + 2 * 3
+    # The attempt that failed has added the same.
+    assert len(ran) == len({*ran}) == 6 and {'many_named.size', 'many_named.size-2', 'many_named.size-4'} <= {*ran}
 
 
 # Failures

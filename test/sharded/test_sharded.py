@@ -16,7 +16,7 @@ import torrelque
 from support.servers import RealServer
 from support.sharding import drain, group_of, numbers_of, open_one
 from torrelque import Torrelque, TorrelqueQueue
-from torrelque.sharded import Sharded
+from torrelque.sharded import Sharded, sync
 
 pytestmark = pytest.mark.first_server
 
@@ -285,3 +285,39 @@ async def test_each_shard_has_its_part_of_the_room_and_plain_tasks_find_what_is_
         with pytest.raises(torrelque.BulkError) as info:
             await queue.enqueue_many(range(5))
         assert isinstance(info.value.__cause__, torrelque.FullError) and info.value.task_ids == []
+
+
+async def test_messages_name_the_queue_and_the_shard_that_they_are_about(
+    server: RealServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    group, gone = group_of(1, 3), '0' * 28 + '.002'
+    lost = r"^queue 'email': shard 2: the queue has no task '0+\.002'$"
+    async with open_one(server, max_tasks=3) as queue:
+        await queue.enqueue(1, group=group)
+        with pytest.raises(torrelque.FullError) as caught:
+            await queue.enqueue(1, group=group)
+        assert str(caught.value) == "queue 'email': shard 1: the queue is full: it has 1 tasks"
+        assert (caught.value.queue, caught.value.args) == ('email', ('the queue is full: it has 1 tasks',))
+        copied = pickle.loads(pickle.dumps(caught.value))
+        assert (str(copied), copied.queue) == (str(caught.value), 'email')
+        with pytest.raises(torrelque.LookupError, match=lost):
+            await queue.get_task_state(gone)
+        assert not await queue.release(gone)
+        await server_refuses(queue, group)
+        # Whoever has a shard alone is told the same, and the name is that of its keys.
+        assert queue.shards[1].name == '{email:1}'
+    with server.sync_client() as client, sync.Sharded(client, queue='email') as threads:
+        with pytest.raises(torrelque.LookupError, match=lost):
+            threads.get_task_state(gone)
+        assert not threads.release(gone)
+    said = "queue 'email' (shard 2): release of task"
+    assert [said in record.getMessage() for record in caplog.records if 'release' in record.getMessage()] == [True] * 2
+
+
+async def server_refuses(queue: Sharded, group: str) -> None:
+    """A key of a shard that holds something else is told of with the shard."""
+    shard = queue.shard_of(group=group)
+    await shard.command('SET', shard.keys['limits'], 'x')
+    with pytest.raises(torrelque.ServerError, match=r"^queue 'email': shard 1: .*WRONGTYPE"):
+        await queue.set_limit(group, concurrency=1)
+    await shard.command('DEL', shard.keys['limits'])

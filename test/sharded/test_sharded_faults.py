@@ -14,7 +14,7 @@ from support.bounding import Bound
 from support.servers import MakeServer, RealServer
 from support.sharding import drain, group_of, numbers_of, open_cluster, open_servers
 from support.topology import Cluster
-from torrelque.sharded import Sharded, inside
+from torrelque.sharded import Sharded, base, finding, inside, operators
 
 pytestmark = [pytest.mark.first_server, pytest.mark.long]
 
@@ -103,6 +103,60 @@ async def test_a_call_for_all_shards_says_where_it_was_not_done(queue: Sharded, 
     trio[2].start()
     await queue.pause()
     assert (await queue.shards[2].get_group_stats('a')).paused
+
+
+async def test_what_is_for_all_shards_does_not_wait_for_one_that_is_away(
+    queue: Sharded, trio: list[RealServer], bound: Bound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound(repeat=1e6)
+    monkeypatch.setattr(base, 'PATIENCE', 0.05)
+    monkeypatch.setattr(operators, 'PATIENCE', 0.05)
+    for number in range(3):
+        await queue.enqueue(number, group=group_of(number, 3))
+        await queue.bury((await queue.dequeue(20))[0])
+    trio[1].pause()
+    try:
+        for verb in (queue.pause, queue.resume, queue.sweep, queue.redrive, queue.get_queue_stats):
+            with pytest.raises(torrelque.ConnectionError, match=r'done at 2 of 3 shards, and not at 1: .*no answer in'):
+                await verb()
+        stats = await queue.stats_of_shards()
+        assert [each and each.pending for each in stats] == [1, None, 1]
+    finally:
+        trio[1].resume()
+    await queue.pause()
+    # One that is there is waited for, however long it takes.
+    done = asyncio.Event()
+
+    async def take_long(shard: torrelque.Torrelque) -> bool:
+        return await done.wait()
+
+    waiting = asyncio.ensure_future(queue._everywhere(take_long))
+    assert not (await asyncio.wait([waiting], timeout=0.3))[0]
+    done.set()
+    assert await waiting == [True] * 3
+
+
+async def test_another_primary_tells_that_a_queue_has_shards_where_that_with_the_map_is_away(
+    cluster: Cluster, hasty: None, bound: Bound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound(repeat=1e6)
+    for module in (base, finding):
+        monkeypatch.setattr(module, 'PATIENCE', 0.3)
+    async with cluster.client() as client:
+        for count in (3, 12):
+            name = f'email-{count}'
+            one = torrelque.Torrelque(client, queue=name)
+            async with Sharded(client, queue=name, shards=count) as queue, one:
+                await queue.ready()
+                home = cluster.nodes[cluster.owner_of(cluster.slot_of(one.keys['shards']))]
+                home.pause()
+                try:
+                    found = await finding.find_map(one)
+                finally:
+                    home.resume()
+                assert found is not None and len(found['tags']) == count
+        async with torrelque.Torrelque(client, queue='mail') as one:
+            assert await finding.find_map(one) is None and await one.command('EXISTS', one.keys['shards']) == 0
 
 
 async def test_plain_tasks_go_on_where_a_server_hangs(queue: Sharded, trio: list[RealServer]) -> None:

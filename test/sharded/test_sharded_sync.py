@@ -229,7 +229,7 @@ def test_one_shard_that_refuses_keeps_nobody_from_the_tasks_of_others(
             assert queue.release(queue.dequeue(0)[0])
         with pytest.raises(torrelque.TimeoutError):
             queue.dequeue(0.5)
-        assert caplog.text.count("queue 'email': a shard refuses to hand out tasks: ") <= 1
+        assert caplog.text.count("queue 'email': shard 1 refuses to hand out tasks: ") <= 1
         for number in (0, 2):
             client.set(queue.shards[number].keys['working'], 'spoilt')
         with pytest.raises(torrelque.ServerError, match='WRONGTYPE'):

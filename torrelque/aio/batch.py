@@ -129,8 +129,9 @@ class Batch:
         else:
             self._tell(items, reply, error)
         if isinstance(error, TorrelqueConnectionError):
-            # Each next call would be waited for as long once more, so fail what waited behind the lost call, too.
-            self._size = 0
+            # Each next call would be waited for as long once more, so fail what waited behind the lost call, too.  That
+            # was never sent.
+            self._size, error.untouched = 0, True
             while self._waiting:
                 _, _, future, _ = self._waiting.popleft()
                 if not future.cancelled():

@@ -52,7 +52,7 @@ class Carrier:
             calls, link = self._find(queue)
             return await link.call(calls.transitions[name], [*calls.heads[name], *args])
         except TorrelqueError as exc:
-            return of_queue(queue or self._calls.name, exc)
+            return of_queue(self._calls.name_of(queue or self._calls.queue), exc)
 
     async def close(self) -> None:
         """Have what is being carried come to its end, for some seconds at the most; and carry what is due now, where

@@ -249,7 +249,7 @@ class Link(Connection):
         late = [request for request in self._unsent if request.ticks >= give_up]
         if late:
             self._unsent = [request for request in self._unsent if request.ticks < give_up]
-            self._fail(late, self._away('no connection to the server'))
+            self._fail(late, self._away('no connection to the server'), unsent=True)
         for request in self._unsent:
             request.ticks += 1
         for request in self._in_flight:
@@ -334,9 +334,11 @@ class Link(Connection):
                 self._pausing = self.loop.time() + self.bounds.link_tick
                 self.loop.call_later(0.05, self._ready)
             if not again:
-                self._tell(request, TorrelqueConnectionError(f'the server does not serve: {message}'))
+                error = TorrelqueConnectionError(f'the server does not serve: {message}')
+                error.untouched, error.__cause__ = not request.resent, self._error
+                self._tell(request, error)
         else:
-            self._tell(request, server_error(message))
+            self._tell(request, server_error(message, request.resent))
 
     def _tell(self, request: Request, error: Exception) -> None:
         try:
@@ -385,9 +387,12 @@ class Link(Connection):
         error.__cause__ = self._error
         return error
 
-    def _fail(self, requests: list[Request], error: Exception) -> None:
+    def _fail(self, requests: list[Request], error: Exception, unsent: bool = False) -> None:
         for request in requests:
+            copy = copy_error(error)
+            if unsent and isinstance(copy, TorrelqueConnectionError):
+                copy.untouched = not request.resent
             # The caller may be in the middle of submitting, so the callback is called later.
-            self.loop.call_soon(self._tell, request, copy_error(error))
+            self.loop.call_soon(self._tell, request, copy)
         if requests is self._unsent:
             self._unsent = []

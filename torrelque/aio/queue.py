@@ -253,7 +253,7 @@ class Torrelque(TorrelqueQueue):
         outcome = await session.send(*call)
         if outcome == 'flow':
             await session.run(steps.spread(self._calls))
-        return replies.settled(outcome, task_id, self.name)
+        return replies.settled(outcome, task_id, self._calls.name)
 
     def watch(self, task_id: str, *, timeout: Duration | None = None) -> TorrelqueWatch:
         """Follow a task: its state at once, then after every change, the last being a final one.
@@ -625,8 +625,8 @@ class Torrelque(TorrelqueQueue):
         :param interval: `Torrelque.sweep_interval` by default.  A sweep that fails is logged, and tried again in time.
         """
         if self._closed:
-            raise of_queue(self.name, TorrelqueClosedError('the queue was closed'))
-        sweeper = Sweeper(self.name, self.sweep, self.sweep_interval if interval is None else interval)
+            raise of_queue(self._calls.name, TorrelqueClosedError('the queue was closed'))
+        sweeper = Sweeper(self._calls.name, self.sweep, self.sweep_interval if interval is None else interval)
         self.unschedule_sweep()
         self._sweeper = sweeper
 
@@ -669,7 +669,7 @@ class Torrelque(TorrelqueQueue):
         session = self._session
         if session is None:
             if self._closed:
-                raise of_queue(self.name, TorrelqueClosedError('the queue was closed'))
+                raise of_queue(self._calls.name, TorrelqueClosedError('the queue was closed'))
             session = self._session = Session(self.client, self._calls)
             # Applications that make a queue object per request rarely close it: let its connections go when it is
             # collected.

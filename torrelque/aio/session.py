@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from torrelque.error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueError, of_queue
+from torrelque.error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueError, is_untouched, of_queue
 from torrelque.model import TorrelqueTaskId
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.replies import (
@@ -145,6 +145,9 @@ class Session:
                     reply = await (self._link.call(None, args) if name is None else self.call(name, args))
         except TorrelqueError as exc:
             of_queue(self.queue, exc)
+            if reply is not None and is_untouched(exc):
+                # The calls before this one may have had an effect.
+                exc.untouched = False
             raise
         return walk.result
 

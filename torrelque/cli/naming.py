@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import difflib
-import json
 from typing import TYPE_CHECKING, Any
 
 from torrelque.worker.places import is_one
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from torrelque.operate import Found
     from torrelque.sharded import Sharded
 
-SOON = 2.0
+SOON = 3.0
 """s that are waited for the answer whether a queue has shards, before it is served."""
 
 
@@ -57,13 +56,14 @@ async def is_there(queue: 'TorrelqueQueue') -> bool:
 async def as_it_is(queue: 'TorrelqueQueue') -> 'TorrelqueQueue':
     """A queue that was named, as the server has it: one with shards, where there is a map of them; it is asked once."""
     from torrelque import TorrelqueServerError
+    from torrelque.sharded.finding import find_map
 
     if not is_one(queue):
         # The file says that it has shards; one that cannot be so is refused here, where nothing was told yet.
         await queue.ready()
         return queue
     try:
-        found = await queue.command('GET', queue.keys['shards'])
+        found = await find_map(queue)
     except TorrelqueServerError:
         # A user who may not read it has to do with queues of one place alone.
         found = None
@@ -94,6 +94,7 @@ async def find_sharded(names: 'Sequence[str]', url: str | None) -> frozenset[str
     :raises Failure: one is on several servers, or there is no such address.
     """
     from torrelque import Torrelque, TorrelqueError
+    from torrelque.sharded.finding import find_map
     from torrelque.tasks.address import close_client
 
     from .server import connect
@@ -103,8 +104,8 @@ async def find_sharded(names: 'Sequence[str]', url: str | None) -> frozenset[str
         for name in names:
             async with Torrelque(client, queue=name) as queue:
                 with contextlib.suppress(TorrelqueError, ValueError, asyncio.TimeoutError):
-                    text = await asyncio.wait_for(queue.command('GET', queue.keys['shards']), SOON)
-                    found.update({} if text is None else {name: json.loads(text).get('servers')})
+                    known = await asyncio.wait_for(find_map(queue), SOON)
+                    found.update({} if known is None else {name: known.get('servers')})
     finally:
         await close_client(client)
     for name, servers in found.items():

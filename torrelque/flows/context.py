@@ -1,6 +1,5 @@
 """The flow that a function is run for: what its tasks have in common, and tasks that come to it while it runs."""
 
-from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ from torrelque.tasks.running import kept_with_call
 from torrelque.worker import Delivery
 from torrelque.worker.delivery import run_for
 
+from .grafting import free_name, names_given
 from .graph import collect
 from .handle import Outcome, outcomes_of
 from .inputs import home_of
@@ -27,11 +27,10 @@ class FlowContext:
     """The flow of a task, as the function sees it that is run for the task: what `current_flow` gives."""
 
     def __init__(self, delivery: Delivery, flow_id: str, name: str) -> None:
-        # Legend.  _delivery: that of the task.  _added: how often each name was given to a task that was added.
+        # Legend.  _delivery: that of the task.
         self._delivery = delivery
         self._id = flow_id
         self._name = name
-        self._added: Counter[str] = Counter()
 
     def __repr__(self) -> str:
         return f'<FlowContext {self._id!r}, task {self._name!r}>'
@@ -141,9 +140,13 @@ class FlowContext:
             raise error
 
     def _new_name(self, name: str) -> str:
-        self._added[name] += 1
-        count = self._added[name]
-        return f'{self._name}.{name}' if count == 1 else f'{self._name}.{name}-{count}'
+        given = names_given(self._delivery)
+        if not given:
+            # What the function returns is to have other names; this is there when it has returned.
+            self._delivery.added = given
+        free = free_name(name, given)
+        given.add(free)
+        return f'{self._name}.{free}'
 
 
 def current_flow() -> FlowContext:

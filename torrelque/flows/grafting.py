@@ -5,7 +5,8 @@ on.  A task that was enqueued alone becomes a flow.  The core does either in the
 `torrelque.Torrelque.graft`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,12 +57,13 @@ class Graft(Instead):
         for place, group in self.orders:
             await set_limit(queue if place == queue.name else queue.sibling(place), group, 1)
         if in_flow:
-            nodes = self._nodes(flow_id, queue.name, f'{name}.', task.get('context'))
-            return await queue.graft(nodes, by=delivery.id, last=self.last)
+            names = self._names(names_given(delivery))
+            nodes = self._nodes(flow_id, queue.name, f'{name}.', names, task.get('context'))
+            return await queue.graft(nodes, by=delivery.id, last=names[self.last])
         said = (self.choices or Choices()).said
         if ttl is not None:
             said.setdefault('result_ttl', ttl)
-        nodes = self._nodes(str(delivery.id), queue.name, '', task.get('context'))
+        nodes = self._nodes(str(delivery.id), queue.name, '', self._names(()), task.get('context'))
         return await queue.graft(nodes, by=delivery.id, last=self.last, task=self.task, **said)
 
     # Parts
@@ -86,9 +88,22 @@ class Graft(Instead):
                 'times'
             )
 
-    def _nodes(self, flow_id: str, home: str, before: str, context: Any) -> Iterator[TorrelqueNode]:
+    def _names(self, given: Collection[str]) -> dict[str, str]:
+        """The names of the tasks, none of which is one that the function has given to a task that it has added.
+
+        They are the same when the task is tried again and adds the same.
+        """
+        own = {task['name'] for task in self.tasks}
+        names = {name: name for name in own}
+        for name in sorted(own.intersection(given)):
+            names[name] = free_name(name, {*given, *own, *names.values()})
+        return names
+
+    def _nodes(
+        self, flow_id: str, home: str, before: str, names: Mapping[str, str], context: Any
+    ) -> Iterator[TorrelqueNode]:
         """The tasks, whose names in their payloads begin with that of the task, and which have its context."""
-        renamed = {task['name']: before + task['name'] for task in self.tasks}
+        renamed = {name: before + its for name, its in names.items()}
         tasks = self.tasks
         if self.queue not in (None, home):
             tasks = [_elsewhere(task, self.queue) for task in tasks]
@@ -135,6 +150,18 @@ async def set_limit(queue: TorrelqueQueue, group: str, limit: int) -> None:
     known = (await queue.get_limits()).get(group)
     if known is None or known.concurrency != limit:
         await queue.set_limit(group, concurrency=limit, rate=None if known is None else known.rate)
+
+
+def names_given(delivery: Delivery) -> set[str]:
+    """Names that the function of a delivery has given to tasks that it has added to its flow, without what all of these
+    begin with."""
+    given: set[str] = getattr(delivery, 'added', set())
+    return given
+
+
+def free_name(name: str, given: Collection[str]) -> str:
+    """A name, with a number behind it where it was given already."""
+    return next(free for k in itertools.count(1) if (free := name if k == 1 else f'{name}-{k}') not in given)
 
 
 # Parts

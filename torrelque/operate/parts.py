@@ -120,7 +120,7 @@ class _Part:
         raise self._away(TorrelqueConnectionError(f'no answer in {self._patience:g} s'))
 
     def _away(self, error: TorrelqueConnectionError) -> AwayError:
-        why = str(error).removeprefix(f'queue {error.queue!r}: ')
+        why = str(error).removeprefix(f'queue {str(error.queue)!r}: ')
         self.away = AwayShard(self.name, self.number, _tag_of(self.shard), server_of(self.shard), why)
         told = AwayError(f'{self.away} is away: {why}')
         told.queue, told.away = self.name, self.away

@@ -62,7 +62,7 @@ class _Round:
             for (queue, goes_home), some in itertools.groupby(errands, lambda one: (one.queue, one.goes_home)):
                 queue = queue or self._name
                 tell = self._tell_home if goes_home else self._tell_host
-                arrived += yield from tell('' if queue == self._calls.name else queue, [*some])
+                arrived += yield from tell('' if queue == self._calls.queue else queue, [*some])
             self._failed = self._failed or not all(done for _, done in arrived)
             receipts = self._calls.carried(arrived)
             wait = yield from self._ask(self._queue, 'carried', receipts, read_carried, None)
@@ -71,7 +71,7 @@ class _Round:
 
     @property
     def _name(self) -> str:
-        return self._queue or self._calls.name
+        return self._queue or self._calls.queue
 
     def _ask(self, queue: str, name: str, args: list[Arg], read: Any, failed: Any) -> Carrying:
         """Call a script of a queue; what its reply says, or ``failed``."""
@@ -82,7 +82,7 @@ class _Round:
             return read(reply)
         except Exception as exc:
             what = 'queue %r: the call %s of a flow over several queues failed, and is made again later: %s'
-            logger.warning(what, queue or self._calls.name, name, reason_of(exc))
+            logger.warning(what, self._calls.name_of(queue or self._calls.queue), name, reason_of(exc))
             return failed
 
     def _look_at(self, queue: str) -> None:
@@ -123,7 +123,7 @@ class _Round:
             self._look_at(queue)
         refused = [e for e, outcome in zip(errands, outcomes, strict=True) if 'duplicate' in outcome]
         if refused:
-            why = f'!f queue {errands[0].queue!r} has another task of this id'.encode()
+            why = f'!f queue {self._calls.name_of(errands[0].queue)!r} has another task of this id'.encode()
             yield from self._tell_home(self._queue, [e._replace(what='ended', body=why) for e in refused])
             arrived.update(dict.fromkeys(refused, True))
         return [*arrived.items()]

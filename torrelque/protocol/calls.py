@@ -38,7 +38,7 @@ from .ids import Ids
 from .keys import make_keys
 from .lease import release_token, token_of
 from .options import enqueue_options, release_options
-from .routed import keyed_of
+from .routed import Called, keyed_of
 from .scheduling import Instant
 from .table import ROWS
 from .transition import Arg, Heads, Transitions
@@ -66,14 +66,14 @@ _call: Callable[[tuple[str, list[Arg], Any, int]], Call] = functools.partial(tup
 """Makes a `Call` without the function in Python that a named tuple has for it: one is made for each call of a verb."""
 
 
-class Calls:
+class Calls(Called):
     """What is the same for a queue object however it sends: its scripts, and the builders of their calls."""
 
     def __init__(
         self, queue: str, serialiser: TorrelqueSerialiser, max_tasks: int | None, bounds: Bounds = BOUNDS
     ) -> None:
+        super().__init__(queue)
         self.serialiser = check_serialiser(serialiser)
-        self.name = queue
         self.bounds = bounds
         self.keys = make_keys(queue)
         self.transitions = Transitions(self.keys, queue)
@@ -81,8 +81,6 @@ class Calls:
         """The lease of the plain task that was enqueued last, and its options."""
         self.ids = Ids()
         """Makes the ids of tasks and flows that have none."""
-        self.is_shard = False
-        """Whether groups of the queue may come to be in another one."""
         self._max_tasks = max_tasks
         limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
         self.heads = Heads(max_tasks=limit, acknowledged='', block=bounds.block_ms)
@@ -94,7 +92,9 @@ class Calls:
 
     def of_queue(self, name: str) -> 'Calls':
         """The same for another queue of the server."""
-        return Calls(name, self.serialiser, self._max_tasks, self.bounds)
+        calls = Calls(name, self.serialiser, self._max_tasks, self.bounds)
+        calls.name = calls.transitions.queue = self.name_of(name)
+        return calls
 
     def mark(self) -> str:
         """A name for a call, by which the scripts know it when it is sent twice: 15 characters.
@@ -118,9 +118,8 @@ class Calls:
 
     def weight(self, task_id: str) -> int:
         """Bytes that a task counts as in a call that settles it."""
-        if isinstance(task_id, TorrelqueTaskId) and task_id.group is not None:
-            return self.bounds.grouped_bytes
-        return 0
+        grouped = isinstance(task_id, TorrelqueTaskId) and task_id.group is not None
+        return self.bounds.grouped_bytes if grouped else 0
 
     # The life of a task
 

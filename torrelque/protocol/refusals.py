@@ -72,9 +72,14 @@ def error_code(message: str) -> str:
     return nested[1] if nested else message.partition(' ')[0]
 
 
-def server_error(message: str) -> TorrelqueServerError:
-    """An error of the server: one of ours, and of the class that the client library would raise."""
+def server_error(message: str, resent: bool = True) -> TorrelqueServerError:
+    """An error of the server: one of ours, and of the class that the client library would raise.
+
+    :param resent: whether the call may have been carried out before.  One that was not has had no effect where the
+        server takes no writes: of a script it refuses the first write, or none.
+    """
     code = error_code(message)
     error = _CLASSES.get(code, TorrelqueServerError)(message)
     error.passing = code in _WRITELESS
+    error.untouched = error.passing and not resent
     return error

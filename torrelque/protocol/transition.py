@@ -67,10 +67,11 @@ class Transitions(dict[str, Transition]):
     """The scripts of one queue by their names, each made when it is first asked for: many make an object for each
     request, and need two or three."""
 
-    __slots__ = ('_declared', '_keys', '_queue')
+    __slots__ = ('_declared', '_keys', 'queue')
 
     def __init__(self, keys: Mapping[str, str], queue: str | None = None) -> None:
-        self._queue = queue
+        self.queue = queue
+        """Name of the queue, for messages."""
         self._keys = keys
         self._declared = declare(keys)
 
@@ -78,7 +79,7 @@ class Transitions(dict[str, Transition]):
         if name not in ROWS:
             raise KeyError(name)
         # Threads that ask at the same time get the same object, because `setdefault` keeps the first.
-        return self.setdefault(name, Transition(name, self._keys, self._declared, self._queue))
+        return self.setdefault(name, Transition(name, self._keys, self._declared, self.queue))
 
 
 class Heads(dict[str, list[Arg]]):

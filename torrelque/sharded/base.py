@@ -12,11 +12,9 @@ import redis.asyncio.cluster
 
 from torrelque import (
     Torrelque,
-    TorrelqueBulkError,
     TorrelqueClosedError,
     TorrelqueConnectionError,
     TorrelqueError,
-    TorrelqueFullError,
     TorrelqueLookupError,
     TorrelqueQueue,
     TorrelqueSerialiser,
@@ -36,9 +34,9 @@ Pipeline = redis.asyncio.client.Pipeline | redis.asyncio.cluster.ClusterPipeline
 T = TypeVar('T')
 
 PATIENCE = 1.0
-"""s that a server may take to tell the map of a queue, where others can."""
+"""s that a server may take to tell the map of a queue, where others can, or to give a sign of life, where others do."""
 AGAIN = 0.5
-"""After how long (s) a shard is asked again that refuses to say whether it is there."""
+"""After how long (s) a shard is asked again that refuses to say whether it is there, or refuses writes."""
 
 
 class Base(TorrelqueQueue):
@@ -83,6 +81,10 @@ class Base(TorrelqueQueue):
         """Chooses shards for plain tasks."""
         self._probes: dict[int, asyncio.Task[None]] = {}
         """Look whether shards are there again; meanwhile nothing is sent to these but what has no other place."""
+        self._refusing: dict[int, asyncio.Task[None]] = {}
+        """Look whether shards take writes again that have refused a task; meanwhile no plain tasks go to these."""
+        self._warned: dict[int, float] = {}
+        """When the log was last told that they refuse."""
         self._dispatcher: Dispatcher | None = None
         """Where those wait who take tasks; None until somebody does."""
         self._settled: dict[tuple[str, str, str], bool] = {}
@@ -161,6 +163,10 @@ class Base(TorrelqueQueue):
         error.queue = self.name  # type: ignore[attr-defined]
         return error
 
+    def _why(self, error: BaseException) -> str:
+        """The text of an error, of a shard as a rule, for a line that names the queue itself."""
+        return str(error).removeprefix(f'queue {self.name!r}: ')
+
     def _shuffled(self) -> list[Torrelque]:
         """The shards in any order, those first that are there as far as is known."""
         order = random.sample(range(len(self._shards)), len(self._shards))
@@ -199,6 +205,10 @@ class Base(TorrelqueQueue):
         found[0].when_low = self._low
         return found
 
+    async def _read_copies(self) -> Shape | None:
+        """The newest map that a primary of a Cluster has a copy of, whoever else is away."""
+        return await self._drive(shards.read_copy(self.name, self._count or self._default), hasty=1)
+
     def _make_shard(self, shape: Shape, number: int) -> Torrelque:
         most = None if self.max_tasks is None else -(-self.max_tasks // len(shape.tags))
         client, queue = self._clients[shape.server_of(number)], shards.queue_of(shape.tags[number])
@@ -219,7 +229,8 @@ class Base(TorrelqueQueue):
 
         async def ask(server: int, queue: str, words: Sequence[str]) -> Any:
             if (server, queue) not in asked_by:
-                asked_by[server, queue] = Torrelque(self._clients[server], queue=queue)
+                asked_by[server, queue] = asked = Torrelque(self._clients[server], queue=queue)
+                inside.end_ids(asked, shards.suffix_of(shards.number_in(queue) or 0))
             return await asked_by[server, queue].command(*words)
 
         replies: Any = None
@@ -317,58 +328,10 @@ class Base(TorrelqueQueue):
                 one.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
 
-    # To any shard
-
-    async def _anywhere(self, call: Callable[[Torrelque], Awaitable[T]], fresh: bool = False) -> T:
-        """Carry out what any shard can: at the one whose turn it is, or, where that is full, at another."""
-        if not self._shards:
-            await self._open()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        if began > self._known_until:
-            await self._catch_up()
-        chooser = self._chooser
-        number = chooser.choose(began, fresh)
-        if not chooser.held:
-            chooser.held = True
-            loop.call_soon(chooser.let_go)
-        chooser.sent(number, began)
-        replied = False
-        try:
-            done = await call(await self._at(number) if self._unproven else self._shards[number])
-            replied = True
-            return done
-        except TorrelqueFullError as exc:
-            size, first = exc.size, exc
-        except (TorrelqueConnectionError, TorrelqueBulkError) as exc:
-            self._notice(number, exc)
-            raise
-        finally:
-            chooser.returned(number, began, loop.time(), replied)
-        return await self._elsewhere(number, call, size, first)
-
-    async def _elsewhere(
-        self, number: int, call: Callable[[Torrelque], Awaitable[T]], size: int, first: TorrelqueFullError
-    ) -> T:
-        """Carry out what one shard was too full for."""
-        others = [other for other in range(self._chooser.count) if other != number and self._is_up(other)]
-        for other in random.sample(others, len(others)):
-            try:
-                return await call(self._shards[other])
-            except TorrelqueFullError as exc:
-                size += exc.size
-            except (TorrelqueConnectionError, TorrelqueBulkError) as exc:
-                self._notice(other, exc)
-                raise
-        raise TorrelqueFullError(size, self.name) from first
+    # Whether shards are there
 
     async def _catch_up(self) -> None:
         """Have the map be the newest, as far as it can be read."""
-
-    def _notice(self, number: int, error: Exception) -> None:
-        """A call has failed at a shard, maybe because that is away."""
-        if isinstance(error, TorrelqueConnectionError) or isinstance(error.__cause__, TorrelqueConnectionError):
-            self._look_after(number)
 
     def _is_up(self, number: int) -> bool:
         """Whether a shard is there, as far as is known; if it is not, somebody looks when it is there again."""
@@ -402,7 +365,8 @@ class Base(TorrelqueQueue):
                 except TorrelqueError as exc:
                     if not warned:
                         warned = True
-                        logger.warning('queue %r: no tasks go to shard %d: %s', self.name, number, exc)
+                        why = inside.reason_of(exc)
+                        logger.warning('queue %r: no tasks go to shard %d: %s', self.name, number, why)
                     await asyncio.sleep(AGAIN)
         finally:
             self._probes.pop(number, None)
@@ -416,26 +380,58 @@ class Base(TorrelqueQueue):
 
         Where it fails at some, the error says at which; to repeat it is harmless.
         """
-        count = len(self._shards or await self._open())
-
-        async def call_at(number: int) -> T:
-            return await call(await self._at(number))
-
-        done = await asyncio.gather(*(call_at(number) for number in range(count)), return_exceptions=True)
+        numbers = range(len(self._shards or await self._open()))
+        done = await asyncio.gather(*(self._soon(number, call) for number in numbers), return_exceptions=True)
         failed = {number: exc for number, exc in enumerate(done) if isinstance(exc, BaseException)}
         if failed:
-            raise self._partly(failed)
+            raise self._partly(failed, len(numbers))
         return done  # type: ignore[return-value]
 
-    def _partly(self, failed: dict[int, BaseException]) -> BaseException:
-        """The error of what was carried out at some shards only."""
-        error, count = next(iter(failed.values())), len(self._shards)
+    async def _soon(self, number: int, call: Callable[[Torrelque], Awaitable[T]]) -> T:
+        """Carry out at a shard what is carried out at others as well.
+
+        One that gives no sign of life, where another does, is waited for no more: whether it was done there is unknown,
+        and it may be done in the next ten seconds.
+        """
+        async def call_it() -> T:
+            return await call(await self._at(number))
+
+        asked = asyncio.ensure_future(call_it())
+        try:
+            while True:
+                await asyncio.wait([asked], timeout=PATIENCE)
+                if asked.done():
+                    return asked.result()
+                if await self._lives(number):
+                    continue
+                others = (self._lives(other) for other in range(len(self._shards)) if other != number)
+                if any(await asyncio.gather(*others)) and not asked.done():
+                    self._look_after(number)
+                    raise self._told(TorrelqueConnectionError(f'shard {number}: no answer in {PATIENCE:g} s'))
+        finally:
+            asked.cancel()
+
+    async def _lives(self, number: int) -> bool:
+        """Whether a shard gives a sign of life soon."""
+        if not inside.is_up(self._shards[number]):
+            return False
+        try:
+            await asyncio.wait_for(self._shards[number].command('PING'), PATIENCE)
+        except (asyncio.TimeoutError, TorrelqueConnectionError):
+            return False
+        except TorrelqueError:
+            pass
+        return True
+
+    def _partly(self, failed: dict[int, BaseException], count: int) -> BaseException:
+        """The error of what was carried out at some of so many shards only."""
+        error = next(iter(failed.values()))
         if len(failed) == count or not isinstance(error, (TorrelqueConnectionError, TorrelqueServerError)):
             return error
         kind = TorrelqueConnectionError if isinstance(error, TorrelqueConnectionError) else TorrelqueServerError
         names = ', '.join(map(str, failed))
         done = f'{count - len(failed)} of {count} shards'
-        partly: Any = self._told(kind(f'it is done at {done}, and not at {names}: {error}'))
+        partly: Any = self._told(kind(f'it is done at {done}, and not at {names}: {self._why(error)}'))
         partly.partly = done
         partly.__cause__ = error
         if isinstance(partly, TorrelqueServerError) and isinstance(error, TorrelqueServerError):

@@ -18,7 +18,7 @@ from torrelque import (
 )
 from torrelque.protocol.check import check_ids
 
-from . import shards
+from . import inside, shards
 from .choose import STICK
 from .placing import Placing
 
@@ -151,7 +151,7 @@ class _Plain:
 
 
 async def send_run(queue: Placing, options: Options, run: Sequence[Any]) -> Sent:
-    """Have some tasks without groups taken by a shard, or by several where one is full."""
+    """Have some tasks without groups taken by a shard, or by several where one is full or takes no writes."""
     task_ids: list[TorrelqueTaskId] = []
 
     async def send(shard: Torrelque) -> None:
@@ -159,8 +159,9 @@ async def send_run(queue: Placing, options: Options, run: Sequence[Any]) -> Sent
             task_ids.extend(await options.send(shard, run[len(task_ids) :], None))
         except TorrelqueBulkError as exc:
             task_ids.extend(map(TorrelqueTaskId, exc.task_ids))
-            if isinstance(exc.__cause__, TorrelqueFullError):
-                raise exc.__cause__ from None
+            cause = exc.__cause__
+            if isinstance(cause, TorrelqueFullError) or inside.is_untouched(cause):
+                raise cause from None
             raise
 
     try:

@@ -27,8 +27,8 @@ class Chooser:
     def __init__(self, count: int, is_up: Callable[[int], bool]) -> None:
         self.count = count
         """So many shards, the first ones, are chosen from."""
-        self._is_up = is_up
-        """Whether a shard is there, as far as is known."""
+        self.is_up = is_up
+        """Whether a shard is there and takes tasks, as far as is known."""
         self._current = 0
         self._left = 0
         """How many more tasks the shard is given."""
@@ -77,10 +77,10 @@ class Chooser:
         self.held = False
 
     def is_well(self, shard: int, now: float) -> bool:
-        """Whether a shard is there and replies about as soon as usual."""
+        """Whether a shard is there, takes tasks, and replies about as soon as usual."""
         if self._out[shard] and now - self._heard[shard] > max(SLOW, USUAL * self._usual[shard]):
             return False
-        return self._is_up(shard)
+        return self.is_up(shard)
 
     def sent(self, shard: int, now: float) -> None:
         """A call is on its way."""

@@ -119,7 +119,7 @@ class Dispatcher:
         """What each shelf knows of it."""
         self.bounds = self.stands[0].shelf.bounds
         """Limits and times."""
-        self.name = self.stands[0].shelf.name
+        self.name = str(self.stands[0].shelf.name)
         """For messages."""
         self.asked = 0
         """For how many tasks claims are on their way that are waited for."""

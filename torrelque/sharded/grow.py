@@ -76,7 +76,7 @@ class Growth(Operators):
         try:
             await self._look()
         except TorrelqueError as exc:
-            logger.warning('queue %r: the map of its shards was not read again: %s', self.name, exc)
+            logger.warning('queue %r: the map of its shards was not read again: %s', self.name, self._why(exc))
         if shards.MOVED in self._shape.more and not self._closed:
             await self._carry_some()
 
@@ -87,7 +87,8 @@ class Growth(Operators):
             if self._is_up(number):
                 await asyncio.wait_for(self._carry(number), PATIENCE)
         except (asyncio.TimeoutError, TorrelqueError) as exc:
-            logger.debug('queue %r: the stage of shard %d was not looked at: %s', self.name, number, exc)
+            why = inside.reason_of(exc)
+            logger.debug('queue %r: the stage of shard %d was not looked at: %s', self.name, number, why)
 
     async def _carry(self, number: int) -> None:
         """Put the tasks on the stage of a shard where they belong, which the newest map says."""

@@ -7,7 +7,7 @@ from torrelque import Torrelque, TorrelqueTaskId
 from torrelque.aio.shelf import Delivery, Shelf
 from torrelque.aio.waiters import Waiters
 from torrelque.codec import JSON
-from torrelque.error import ServerStaleError, no_reply, no_task
+from torrelque.error import ServerStaleError, is_untouched, no_reply, no_task, reason_of
 from torrelque.protocol import growing, schedules, steps
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.routed import Routed
@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     import torrelque.sync
 
 __all__ = [
-    'JSON', 'Delivery', 'Make', 'Routed', 'ServerStaleError', 'Shelf', 'Waiters', 'bind', 'end_ids', 'growing', 'is_up',
-    'mark', 'marked', 'no_reply', 'no_task', 'run', 'run_sync', 'schedules', 'shelf_of', 'steps', 'waiters_of',
+    'JSON', 'Delivery', 'Make', 'Routed', 'ServerStaleError', 'Shelf', 'Waiters', 'bind', 'end_ids', 'growing',
+    'is_untouched', 'is_up', 'mark', 'marked', 'no_reply', 'no_task', 'reason_of', 'run', 'run_sync', 'schedules',
+    'shelf_of', 'steps', 'waiters_of',
 ]  # fmt: skip
 
 
 def end_ids(shard: 'Torrelque | torrelque.sync.Torrelque', suffix: str) -> None:
-    """Have the ids that a queue object makes end with the number of its shard, which it is from now on."""
-    shard._calls.ids.suffix, shard._calls.is_shard = suffix, True
+    """Have a queue object be a shard from now on: the ids that it makes end with its number, and messages say it."""
+    calls = shard._calls
+    calls.ids.suffix, calls.is_shard = suffix, True
+    calls.name = calls.transitions.queue = calls.name_of(calls.queue)
 
 
 Make = Callable[[Calls], steps.Steps[Any]]

@@ -8,6 +8,7 @@ from typing import Any
 
 from torrelque import (
     Duration,
+    Torrelque,
     TorrelqueClosedError,
     TorrelqueConnectionError,
     TorrelqueDeath,
@@ -15,6 +16,7 @@ from torrelque import (
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
+    TorrelqueServerError,
     TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTaskState,
@@ -115,6 +117,8 @@ class Operators(Placing):
 
         :param task_ids: which; all that are dead now when none is named.
         :param limit: how many at the most: those of one shard after the other, of each the first to die first.
+
+        Where a shard is away, those of the others are brought back, and the error says which it is.
         """
         count = len(self._shards or await self._open())
         if task_ids:
@@ -126,14 +130,24 @@ class Operators(Placing):
                     named.setdefault(one, []).append(task_id)
         else:
             named = {number: [] for number in range(count)}
-        done = 0
+        done, failed = 0, dict[int, BaseException]()
         for number, some in sorted(named.items()):
             if limit is not None and done >= check_count(limit, 'limit'):
                 break
-            left = None if limit is None else limit - done
-            done += await (await self._at(number)).redrive(*some, limit=left)
-            # Those whose group is in another shard by now were taken out, to be put there.
-            await self._carry(number)
+
+            async def redrive(
+                shard: Torrelque, some: list[str] = some, left: int | None = None if limit is None else limit - done
+            ) -> int:
+                return await shard.redrive(*some, limit=left)
+
+            try:
+                done += await self._soon(number, redrive)
+                # Those whose group is in another shard by now were taken out, to be put there.
+                await self._carry(number)
+            except (TorrelqueConnectionError, TorrelqueServerError) as exc:
+                failed[number] = exc
+        if failed:
+            raise self._partly(failed, len(named))
         return done
 
     async def _carry(self, number: int) -> None:
@@ -226,7 +240,7 @@ class Operators(Placing):
             except TorrelqueClosedError:
                 return
             except Exception as exc:
-                logger.warning('queue %r: a scheduled sweep failed: %s', self.name, exc)
+                logger.warning('queue %r: a scheduled sweep failed: %s', self.name, self._why(exc))
                 await asyncio.sleep(interval)
         for shard in self._shards:
             shard.schedule_sweep(interval)

@@ -98,7 +98,7 @@ class Sharded(Growth, Schedules, Flows):
         if self._opening is not None and not self._opening.done():
             self._opening.cancel()
             await asyncio.wait([self._opening])
-        for probe in [*self._probes.values()]:
+        for probe in [*self._probes.values(), *self._refusing.values()]:
             probe.cancel()
         await self._stop_following()
         siblings, self._siblings = self._siblings, {}
@@ -152,7 +152,7 @@ class Sharded(Growth, Schedules, Flows):
 
         A task without a group and an id goes to any shard that is there; one with a group to the shard of that, and one
         with an id of the caller's own to the shard of the id.  So these two wait for their server when it is away, and
-        then raise `TorrelqueConnectionError`; the others go on.
+        then raise `TorrelqueConnectionError`, and `TorrelqueServerError` when it takes no writes; the others go on.
 
         :param task_id: an id of the caller's own.  It is unique in the queue where the task has no group, and with a
             group among the tasks of its shard.
@@ -245,7 +245,7 @@ class Sharded(Growth, Schedules, Flows):
         self, task_id: str, only: Iterable[TorrelqueTaskStatus] | None, numbers: Iterable[int]
     ) -> bool:
         async def cancel(number: int) -> bool:
-            return await (await self._at(number)).cancel(task_id, only=only)
+            return await self._soon(number, lambda shard: shard.cancel(task_id, only=only))
 
         done = await asyncio.gather(*map(cancel, numbers), return_exceptions=True)
         if True in done:

@@ -34,6 +34,8 @@ SLOTS = 16384
 """Slots of a Cluster."""
 DEFAULT = 12
 """How many shards a queue is given where nobody says how many."""
+FEW = (2, 3, 4, 6)
+"""Numbers of shards that are tried as well where the map is away and nobody says how many there are."""
 MOST = 192
 """How many shards a queue has at the most: beyond that, consumers that ask in vain would be most of the load."""
 BEFORE = 'before'
@@ -254,7 +256,7 @@ def open_cluster(queue: str, shards: int | None, default: int) -> Asking:
     [text] = yield [(0, queue, ('GET', key))]
     if text is None or isinstance(text, TorrelqueConnectionError):
         # The primary that has the map is away, or was emptied: any other can tell it.
-        copy = yield from _read_copy(queue, shards or default)
+        copy = yield from read_copy(queue, shards or default)
         if copy is None and text is not None:
             # It was late only, maybe.
             [text] = yield [(0, queue, ('GET', key))]
@@ -277,14 +279,15 @@ def open_cluster(queue: str, shards: int | None, default: int) -> Asking:
     return Opened(shape, frozenset())
 
 
-def _read_copy(queue: str, shards: int) -> Generator[Sequence[Ask], list[Any], Shape | None]:
+def read_copy(queue: str, shards: int) -> Generator[Sequence[Ask], list[Any], Shape | None]:
     """The newest map among the copies in a Cluster; None where there is none.
 
-    They are looked for where they are if there are so many shards, and where the first shard is of any number of them.
+    They are looked for where they are if there are so many shards, or few, and where the first shard is of any number.
 
     :raises TorrelqueConnectionError: nobody who is there knows the queue; one who is away may.
     """
-    tags = dict.fromkeys((*spread_tags(queue, shards), *_first_tags(queue)))
+    few = (tag for count in FEW for tag in spread_tags(queue, count))
+    tags = dict.fromkeys((*spread_tags(queue, shards), *_first_tags(queue), *few))
     copies = yield [(0, queue_of(tag), ('GET', key_of(queue_of(tag)))) for tag in tags]
     shapes = [read_shape(copy, queue)[0] for copy in copies if isinstance(copy, bytes)]
     if shapes:

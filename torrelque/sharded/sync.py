@@ -25,7 +25,7 @@ from torrelque.sync import Torrelque
 
 from . import shards
 from .choose import STICK
-from .inside import JSON, Routed, ServerStaleError
+from .inside import JSON, Routed, ServerStaleError, is_untouched
 from .syncflows import Flows
 from .syncoperators import Operators
 from .threads import Client, Pipeline
@@ -413,6 +413,5 @@ class _Sender:
         self._ids.update(zip([number for number, _, _ in left], task_ids, strict=False))
         if error is not None:
             cause = error.__cause__
-            raise cause if isinstance(cause, ServerStaleError) or keyed is None and isinstance(
-                cause, TorrelqueFullError
-            ) else error
+            elsewhere = keyed is None and (isinstance(cause, TorrelqueFullError) or is_untouched(cause))
+            raise cause if elsewhere or isinstance(cause, ServerStaleError) else error  # type: ignore[misc]

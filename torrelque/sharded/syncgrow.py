@@ -46,7 +46,7 @@ class Following(Placing):
         try:
             self._look()
         except TorrelqueError as exc:
-            logger.warning('queue %r: the map of its shards was not read again: %s', self.name, exc)
+            logger.warning('queue %r: the map of its shards was not read again: %s', self.name, self._why(exc))
         with self._lock:
             self._heed()
         if shards.MOVED in self._shape.more:
@@ -55,7 +55,8 @@ class Following(Placing):
                 if self._is_up(number):
                     self._carry(number)
             except TorrelqueError as exc:
-                logger.debug('queue %r: the stage of shard %d was not looked at: %s', self.name, number, exc)
+                why = inside.reason_of(exc)
+                logger.debug('queue %r: the stage of shard %d was not looked at: %s', self.name, number, why)
 
     def _learn(self) -> None:
         try:

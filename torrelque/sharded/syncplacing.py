@@ -10,12 +10,12 @@ from torrelque.sync import Torrelque
 
 from . import inside, moving, shards
 from .placing import AGAINS
-from .threads import Base
+from .syncanywhere import Anywhere
 
 T = TypeVar('T')
 
 
-class Placing(Base):
+class Placing(Anywhere):
     """The ways to the shard of a group or an id."""
 
     def _ask_before(self, task_id: str, shape: shards.Shape) -> None:

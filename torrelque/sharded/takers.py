@@ -24,7 +24,7 @@ from torrelque import (
 )
 from torrelque.sync import Torrelque
 
-from .inside import mark, marked
+from .inside import mark, marked, reason_of
 
 logger = logging.getLogger(__package__)
 
@@ -186,7 +186,9 @@ class Takers:
                 self._note(number, None if exc.replied else exc)
             except (TorrelqueError, redis.RedisError) as exc:
                 if isinstance(exc, TorrelqueServerError) and number not in self._errors:
-                    logger.warning('queue %r: a shard refuses to hand out tasks: %s', self._queue.name, exc)
+                    logger.warning(
+                        'queue %r: shard %d refuses to hand out tasks: %s', self._queue.name, number, reason_of(exc)
+                    )
                 self._note(number, exc)
                 time.sleep(AGAIN)
 

@@ -2,7 +2,6 @@
 to all."""
 
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -14,11 +13,9 @@ import redis.cluster
 
 from torrelque import (
     Duration,
-    TorrelqueBulkError,
     TorrelqueClosedError,
     TorrelqueConnectionError,
     TorrelqueError,
-    TorrelqueFullError,
     TorrelqueLookupError,
     TorrelqueSerialiser,
     TorrelqueServerError,
@@ -37,7 +34,7 @@ Pipeline = redis.client.Pipeline | redis.cluster.ClusterPipeline
 T = TypeVar('T')
 
 AGAIN = 0.5
-"""After how long (s) a shard is asked again that refuses to say whether it is there."""
+"""After how long (s) a shard is asked again that refuses to say whether it is there, or refuses writes."""
 
 
 class Base:
@@ -102,6 +99,8 @@ class Base:
         self._lock = threading.RLock()
         self._probed: set[int] = set()
         """Shards of which a thread looks whether they are there again."""
+        self._refusing: set[int] = set()
+        """Shards of which one looks whether they take writes again."""
         self._chooser = Chooser(len(self._shards), self._is_up)
         self._takers = Takers(self._shards, self)
 
@@ -186,6 +185,10 @@ class Base:
         error.queue = self.name  # type: ignore[attr-defined]
         return error
 
+    def _why(self, error: BaseException) -> str:
+        """The text of an error, of a shard as a rule, for a line that names the queue itself."""
+        return str(error).removeprefix(f'queue {self.name!r}: ')
+
     # Opening
 
     def _open(self) -> tuple[Torrelque, ...]:
@@ -224,7 +227,8 @@ class Base:
 
         def ask(server: int, queue: str, words: Sequence[str]) -> Any:
             if (server, queue) not in asked_by:
-                asked_by[server, queue] = Torrelque(self._clients[server], queue=queue)
+                asked_by[server, queue] = asked = Torrelque(self._clients[server], queue=queue)
+                inside.end_ids(asked, shards.suffix_of(shards.number_in(queue) or 0))
             try:
                 return asked_by[server, queue].command(*words)
             except TorrelqueError as exc:
@@ -311,40 +315,7 @@ class Base:
                     error = exc
         raise error
 
-    # To any shard
-
-    def _anywhere(self, call: Callable[[Torrelque], T], fresh: bool = False) -> T:
-        """Carry out what any shard can: at the one whose turn it is, or, where that is full, at another."""
-        self._all()
-        with self._lock:
-            number = self._chooser.choose(time.monotonic(), fresh)
-        try:
-            return self._carry_out(number, call)
-        except TorrelqueFullError as exc:
-            size, first = exc.size, exc
-        others = [other for other in range(self._chooser.count) if other != number and self._is_up(other)]
-        for other in random.sample(others, len(others)):
-            try:
-                return self._carry_out(other, call)
-            except TorrelqueFullError as exc:
-                size += exc.size
-        raise TorrelqueFullError(size, self.name) from first
-
-    def _carry_out(self, number: int, call: Callable[[Torrelque], T]) -> T:
-        chooser, began, replied = self._chooser, time.monotonic(), False
-        with self._lock:
-            chooser.sent(number, began)
-        try:
-            done = call(self._at(number) if self._unproven else self._shards[number])
-            replied = True
-            return done
-        except (TorrelqueConnectionError, TorrelqueBulkError) as exc:
-            if isinstance(exc, TorrelqueConnectionError) or isinstance(exc.__cause__, TorrelqueConnectionError):
-                self._look_after(number)
-            raise
-        finally:
-            with self._lock:
-                chooser.returned(number, began, time.monotonic(), replied)
+    # Whether shards are there
 
     def _is_up(self, number: int) -> bool:
         if number in self._probed:
@@ -383,24 +354,32 @@ class Base:
     def _everywhere(self, call: Callable[[Torrelque], T], changes: bool = False) -> list[T]:
         """Carry something out at all shards, one after the other; what each says, by their numbers.
 
+        One that is known to be away is not waited for, where another has answered.
+
         :param changes: whether shards that come later have to go by it, too.
         """
-        done: list[T] = []
+        done: dict[int, T] = {}
         failed: dict[int, TorrelqueError] = {}
         count = len(self._all())
-        for number in range(count):
+        away = {*self._probed}
+        for number in sorted(range(count), key=lambda number: number in away):
             try:
-                done.append(call(self._at(number)))
+                if number in away and done and number in self._probed:
+                    # A thread looks when it is there again.
+                    raise TorrelqueConnectionError(f'shard {number} is away')
+                done[number] = call(self._at(number))
             except (TorrelqueConnectionError, TorrelqueServerError) as exc:
                 failed[number] = exc
+                if isinstance(exc, TorrelqueConnectionError):
+                    self._look_after(number)
         if not failed:
-            return done
+            return [done[number] for number in range(count)]
         error = next(iter(failed.values()))
         if len(failed) == count:
             raise error
         kind = TorrelqueConnectionError if isinstance(error, TorrelqueConnectionError) else TorrelqueServerError
         names = ', '.join(map(str, failed))
-        partly = kind(f'it is done at {count - len(failed)} of {count} shards, and not at {names}: {error}')
+        partly = kind(f'it is done at {count - len(failed)} of {count} shards, and not at {names}: {self._why(error)}')
         raise self._told(partly) from error
 
     def _by_shard(self, task_ids: Iterable[str]) -> dict[int, list[int]]:

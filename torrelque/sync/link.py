@@ -145,18 +145,18 @@ class Link:
                     self.put(connection)
                     whole = True
                     continue
-                error = self._refused(connection, str(reply), transition is None)
+                error = self._refused(connection, str(reply), transition is None, resent)
                 why = f'the server does not serve: {error}'
             # A process that was stopped (SIGSTOP, a suspended machine) does not take that time for the server's.
             spent += min(time.monotonic() - began, 2 * bounds.silence) + delay
             if spent >= bounds.repeat or time.monotonic() >= until:
-                if transition is None:
-                    raise TorrelqueConnectionError(f'{text(args[0])}: {why}') from error
-                raise of_queue(transition.queue, TorrelqueConnectionError(f'{transition.name}: {why}')) from error
+                away = TorrelqueConnectionError(f'{text(args[0]) if transition is None else transition.name}: {why}')
+                away.untouched = not resent
+                raise away if transition is None else of_queue(transition.queue, away) from error
             delay = min(0.5, max(0.05, delay * 2))
             time.sleep(min(delay, max(0.0, until - time.monotonic())))
 
-    def _refused(self, connection: Connection, message: str, own: bool) -> Exception:
+    def _refused(self, connection: Connection, message: str, own: bool, resent: bool) -> Exception:
         """The error of a call that was not carried out and is to be sent again; any other is raised."""
         code = error_code(message)
         if code in ELSEWHERE and (code != 'MOVED' or self._connector.cluster):
@@ -169,7 +169,7 @@ class Link:
         # Whoever sent the digest of a script of their own has the text, which nobody else could send.
         if code in NOT_RUN and not (own and code == 'NOSCRIPT'):
             return server_error(message)
-        raise server_error(message)
+        raise server_error(message, resent)
 
     def _lose(self) -> None:
         self._anew = True

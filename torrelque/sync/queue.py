@@ -24,7 +24,7 @@ from torrelque import (
     TorrelqueTypeError,
 )
 from torrelque.codec import JSON
-from torrelque.error import of_queue
+from torrelque.error import is_untouched, of_queue
 from torrelque.protocol import flows, steps
 from torrelque.protocol.bulk import BulkEnqueue, Many
 from torrelque.protocol.calls import Call
@@ -152,7 +152,7 @@ class Torrelque(Schedules, Flows):
                 while made.waiting:
                     self._send_many(made)
         except Exception as exc:
-            raise TorrelqueBulkError(made.task_ids, self.name) from exc
+            raise TorrelqueBulkError(made.task_ids, self._calls.name) from exc
         return made.task_ids
 
     def cancel(self, task_id: str, *, only: Iterable[TorrelqueTaskStatus] | None = None) -> bool:
@@ -160,7 +160,7 @@ class Torrelque(Schedules, Flows):
         outcome = self._send(self._calls.cancel(task_id, only))
         if outcome == 'flow':
             self._run(steps.spread(self._calls))
-        return settled(outcome, task_id, self.name)
+        return settled(outcome, task_id, self._calls.name)
 
     # Consumers
 
@@ -372,14 +372,14 @@ class Torrelque(Schedules, Flows):
 
     def _check_open(self) -> None:
         if self._fetcher.closed:
-            raise of_queue(self.name, TorrelqueClosedError('the queue was closed'))
+            raise of_queue(self._calls.name, TorrelqueClosedError('the queue was closed'))
 
     def _call(self, name: str, args: list[Arg], resent: bool = False) -> Any:
         self._check_open()
         try:
             return self._link.call(self._calls.transitions[name], [*self._calls.heads[name], *args], resent)
         except TorrelqueError as exc:
-            of_queue(self.name, exc)
+            of_queue(self._calls.name, exc)
             raise
 
     def _send(self, call: Call) -> Outcome:
@@ -388,15 +388,15 @@ class Torrelque(Schedules, Flows):
         reply = self._call(name, args)
         if reply == b'ok':
             return 'ok'
-        outcome = read_outcomes(name, reply, 1, self.name)[0]
-        if error := outcome_error(outcome, task_id, self.name):
+        outcome = read_outcomes(name, reply, 1, self._calls.name)[0]
+        if error := outcome_error(outcome, task_id, self._calls.name):
             raise error
         return outcome
 
     def _settle(self, call: Call) -> bool:
         name, args, task_id, _ = call
         if self._unsure and (again := self._unsure.again(name, args)) is not None:
-            outcome = read_outcomes(name, self._call(name, again, resent=True), 1, self.name)[0]
+            outcome = read_outcomes(name, self._call(name, again, resent=True), 1, self._calls.name)[0]
             self._unsure.forget(name, args)
         else:
             try:
@@ -404,7 +404,7 @@ class Torrelque(Schedules, Flows):
             except TorrelqueConnectionError:
                 self._unsure.note(name, args)
                 raise
-        return settled_or_logged(name, task_id, outcome, self.name)
+        return settled_or_logged(name, task_id, outcome, self._calls.name)
 
     def _send_many(self, made: BulkEnqueue) -> None:
         try:
@@ -420,7 +420,8 @@ class Torrelque(Schedules, Flows):
             for ids, args in self._calls.parts(many):
                 sent.append(args)
                 words, resent = self._unsure.all_again(many.name, args, many.width) if self._unsure else (args, False)
-                done += steps.many_settled_or_logged(many.name, ids, self._call(many.name, words, resent), self.name)
+                reply = self._call(many.name, words, resent)
+                done += steps.many_settled_or_logged(many.name, ids, reply, self._calls.name)
         except (TorrelqueConnectionError, TorrelqueServerError):
             # The error hides what became of the calls before it: remember them all.
             self._unsure.note_all(many.name, sent, many.width)
@@ -441,6 +442,9 @@ class Torrelque(Schedules, Flows):
                 else:
                     reply = self._link.call(None, args) if name is None else self._call(name, args)
         except TorrelqueError as exc:
-            of_queue(self.name, exc)
+            of_queue(self._calls.name, exc)
+            if reply is not None and is_untouched(exc):
+                # The calls before this one may have had an effect.
+                exc.untouched = False
             raise
         return walk.result

@@ -147,7 +147,7 @@ class Common:
 class Delivery:
     """What a handler is called with: a task, for one attempt."""
 
-    __slots__ = ('app', 'id', 'job', 'queue', 'since', 'task', '_common', '_holder')
+    __slots__ = ('added', 'app', 'id', 'job', 'queue', 'since', 'task', '_common', '_holder')
 
     id: TorrelqueTaskId
     """The id, which carries the right to settle the task.  The worker settles it: a handler returns or raises."""
@@ -159,6 +159,8 @@ class Delivery:
     """When the worker took the task, by the clock of its event loop (s)."""
     job: Job
     """What is done with the task, and how; the worker's defaults until the app has found the job of the task."""
+    added: set[str]
+    """Names that its function has given to tasks that it has added to its flow; there only where it has added some."""
     app: object
     """Which of the worker's apps has the job of the task; there only where the worker serves several."""
 

@@ -55,6 +55,17 @@ DISPATCHING = (
         ('sharded_waiting::test_a_shard_is_waited_at_by_itself_as_well',),
     ),
     Mutant(
+        'refused-twice-is-untouched', BEYOND, 'what may have been carried out is put into another shard as well',
+        (client('protocol/refusals', 'error.untouched = error.passing and not resent',
+                'error.untouched = error.passing'),),
+        ('sharded_refusing::test_what_may_have_been_carried_out_is_put_nowhere_else',),
+    ),
+    Mutant(
+        'refused-midway-is-untouched', BEYOND, 'a flow that was begun in one shard is begun in another one as well',
+        (client('aio/session', 'if reply is not None and is_untouched(exc):', 'if is_untouched(exc) and False:'),),
+        ('sharded_refusing::test_a_flow_that_was_begun_in_one_shard_is_begun_in_no_other',),
+    ),
+    Mutant(
         'probe-without-key', BEYOND, 'plain tasks go to a primary that is back and refuses whatever is about a key',
         (client('sharded/base', "shard.command('GET', shards.key_of(shard.name))\n                    return",
                 "shard.command('PING')\n                    return"),),

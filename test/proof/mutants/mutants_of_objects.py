@@ -18,7 +18,7 @@ MESSAGES = (
     ),
     Mutant(
         'error-without-its-queue', BEYOND, 'nobody is told which of five queues an error is about',
-        (client('error', "return f'queue {self.queue!r}: {message}' if isinstance(self.queue, str) else message",
+        (client('error', 'return _before(self.queue) + message if isinstance(self.queue, str) else message',
                 'return message'),),
         ('messages::test_an_error_names_its_queue',),
     ),

@@ -51,7 +51,7 @@ REFUSALS = (
     ),
     Mutant(
         'passing-forgotten-by-copies', BEYOND, 'one of many who share a refused call takes it for final',
-        (client('error', 'copy.passing = error.passing', 'copy.passing = False'),),
+        (client('error', 'copy.passing, copy.untouched = error.passing,', 'copy.passing, copy.untouched = False,'),),
         (FOR_A_WHILE,),
     ),
     Mutant(

@@ -59,10 +59,15 @@ RUNNING = (
     ),
     Mutant(
         'flow-added-again', BEYOND, 'each attempt adds its tasks anew',
-        (client('flows/context', "return f'{self._name}.{name}' if count == 1", (
-            "return f'{self._name}.{self._delivery.attempt}.{name}' if count == 1"
+        (client('flows/context', "return f'{self._name}.{free}'", (
+            "return f'{self._name}.{self._delivery.attempt}.{free}'"
         )),),
         ('flows_run::test_what_an_attempt_has_added_is_not_added_again',),
+    ),
+    Mutant(
+        'flow-returned-as-added', BEYOND, 'what a function returns is a task that it has added, with other arguments',
+        (client('flows/grafting', 'names = self._names(names_given(delivery))', 'names = self._names(())'),),
+        ('flows_grafts::test_what_a_function_returns_has_other_names_than_what_it_has_added',),
     ),
     Mutant(
         'flow-started-again', BEYOND, 'a firing that is handed out again starts another flow',

@@ -162,7 +162,8 @@ SYNC = (
     ),
     Mutant(
         'sync-works-after-its-end', BEYOND, 'a closed queue goes on',
-        (client('sync/queue', "raise of_queue(self.name, TorrelqueClosedError('the queue was closed'))", 'pass'),),
+        (client('sync/queue', "raise of_queue(self._calls.name, TorrelqueClosedError('the queue was closed'))",
+                'pass'),),
         ('sync::test_a_closed_queue_does_nothing',),
     ),
     Mutant(

@@ -1,0 +1,127 @@
+"""Plain tasks go to any shard: to the one whose turn it is and, where that surely has not taken them, to another.
+
+A shard that is full says so.  A server that takes no writes refuses a call as a whole; it is passed by until it takes
+some again, and what has no other place is sent to it all the same.  A call that may have been carried out is never made
+elsewhere.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from torrelque import (
+    Torrelque,
+    TorrelqueBulkError,
+    TorrelqueConnectionError,
+    TorrelqueError,
+    TorrelqueFullError,
+    TorrelqueServerError,
+)
+
+from . import base, inside
+
+T = TypeVar('T')
+
+logger = logging.getLogger(__package__)
+
+WARNED = 60.0
+"""For how long (s) the log is not told again that a shard refuses writes."""
+FAILURES = (TorrelqueFullError, TorrelqueConnectionError, TorrelqueServerError, TorrelqueBulkError)
+"""Errors that tell something of the shard at which a call has failed."""
+
+
+class Anywhere(base.Base):
+    """The ways to any shard."""
+
+    async def _anywhere(self, call: Callable[[Torrelque], Awaitable[T]], fresh: bool = False) -> T:
+        """Carry out what any shard can: at the one whose turn it is, or, where that is full, at another."""
+        if not self._shards:
+            await self._open()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if began > self._known_until:
+            await self._catch_up()
+        chooser = self._chooser
+        number = chooser.choose(began, fresh)
+        if not chooser.held:
+            chooser.held = True
+            loop.call_soon(chooser.let_go)
+        chooser.sent(number, began)
+        replied = False
+        try:
+            done = await call(await self._at(number) if self._unproven else self._shards[number])
+            replied = True
+            return done
+        except FAILURES as exc:
+            if not self._notice(number, exc):
+                raise
+            first = exc
+        finally:
+            chooser.returned(number, began, loop.time(), replied)
+        return await self._elsewhere(number, call, first)
+
+    async def _elsewhere(
+        self, number: int, call: Callable[[Torrelque], Awaitable[T]], first: TorrelqueError
+    ) -> T:
+        """Carry out what one shard has not taken, and surely nothing of it."""
+        chooser, refused = self._chooser, [first]
+        others = [other for other in range(chooser.count) if other != number and chooser.is_up(other)]
+        for other in random.sample(others, len(others)):
+            try:
+                return await call(self._shards[other])
+            except FAILURES as exc:
+                if not self._notice(other, exc):
+                    raise
+                refused.append(exc)
+        full = [error.size for error in refused if isinstance(error, TorrelqueFullError)]
+        if not full:
+            raise first
+        raise TorrelqueFullError(sum(full), self.name) from first
+
+    def _notice(self, number: int, error: TorrelqueError) -> bool:
+        """A call has failed at a shard, maybe because that is away or takes no writes; whether it surely was not
+        carried out, and may be elsewhere."""
+        if isinstance(error, TorrelqueConnectionError) or isinstance(error.__cause__, TorrelqueConnectionError):
+            self._look_after(number)
+        untouched = inside.is_untouched(error)
+        if untouched and (isinstance(error, TorrelqueServerError) or isinstance(error.__cause__, TorrelqueServerError)):
+            self._pass_by(number, error)
+        return untouched or isinstance(error, TorrelqueFullError)
+
+    def _pass_by(self, number: int, error: TorrelqueError) -> None:
+        """Have plain tasks go to other shards until one takes writes again; what has no other place asks it."""
+        now = asyncio.get_running_loop().time()
+        if now > self._warned.get(number, now - 1):
+            self._warned[number] = now + WARNED
+            logger.warning('queue %r: tasks go to other shards: %s', self.name, self._why(error))
+        if number not in self._refusing and not self._closed:
+            self._refusing[number] = asyncio.ensure_future(self._ask_until_it_takes(number))
+            self._chooser.is_up = self._takes
+
+    def _takes(self, number: int) -> bool:
+        return number not in self._refusing and self._is_up(number)
+
+    async def _ask_until_it_takes(self, number: int) -> None:
+        """Come to an end when a shard takes writes."""
+        try:
+            taken = False
+            while not self._closed and not taken:
+                await asyncio.sleep(base.AGAIN)
+                if number >= len(self._shards):
+                    return
+                shard = self._shards[number]
+                try:
+                    # Nothing is there to be added to, but it would be a write that needs memory.
+                    await shard.command('LPUSHX', shard.keys['never'], '')
+                    taken = True
+                except TorrelqueConnectionError:
+                    pass
+                except TorrelqueError as exc:
+                    # Where this may not be asked, the next task asks.
+                    taken = not inside.is_untouched(exc)
+        finally:
+            self._refusing.pop(number, None)
+            if not self._refusing:
+                self._chooser.is_up = self._is_up
