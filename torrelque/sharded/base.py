@@ -12,11 +12,9 @@ import redis.asyncio.cluster
 
 from torrelque import (
     Torrelque,
-    TorrelqueBulkError,
     TorrelqueClosedError,
     TorrelqueConnectionError,
     TorrelqueError,
-    TorrelqueFullError,
     TorrelqueLookupError,
     TorrelqueQueue,
     TorrelqueSerialiser,
@@ -83,6 +81,10 @@ class Base(TorrelqueQueue):
         """Chooses shards for plain tasks."""
         self._probes: dict[int, asyncio.Task[None]] = {}
         """Look whether shards are there again; meanwhile nothing is sent to these but what has no other place."""
+        self._known: set[int] = set()
+        """Shards that were there when something that any can do was to be sent to them first."""
+        self._greetings: dict[int, asyncio.Future[None]] = {}
+        """Calls on their way to others."""
         self._dispatcher: Dispatcher | None = None
         """Where those wait who take tasks; None until somebody does."""
         self._settled: dict[tuple[str, str, str], bool] = {}
@@ -317,58 +319,7 @@ class Base(TorrelqueQueue):
                 one.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
 
-    # To any shard
-
-    async def _anywhere(self, call: Callable[[Torrelque], Awaitable[T]], fresh: bool = False) -> T:
-        """Carry out what any shard can: at the one whose turn it is, or, where that is full, at another."""
-        if not self._shards:
-            await self._open()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        if began > self._known_until:
-            await self._catch_up()
-        chooser = self._chooser
-        number = chooser.choose(began, fresh)
-        if not chooser.held:
-            chooser.held = True
-            loop.call_soon(chooser.let_go)
-        chooser.sent(number, began)
-        replied = False
-        try:
-            done = await call(await self._at(number) if self._unproven else self._shards[number])
-            replied = True
-            return done
-        except TorrelqueFullError as exc:
-            size, first = exc.size, exc
-        except (TorrelqueConnectionError, TorrelqueBulkError) as exc:
-            self._notice(number, exc)
-            raise
-        finally:
-            chooser.returned(number, began, loop.time(), replied)
-        return await self._elsewhere(number, call, size, first)
-
-    async def _elsewhere(
-        self, number: int, call: Callable[[Torrelque], Awaitable[T]], size: int, first: TorrelqueFullError
-    ) -> T:
-        """Carry out what one shard was too full for."""
-        others = [other for other in range(self._chooser.count) if other != number and self._is_up(other)]
-        for other in random.sample(others, len(others)):
-            try:
-                return await call(self._shards[other])
-            except TorrelqueFullError as exc:
-                size += exc.size
-            except (TorrelqueConnectionError, TorrelqueBulkError) as exc:
-                self._notice(other, exc)
-                raise
-        raise TorrelqueFullError(size, self.name) from first
-
-    async def _catch_up(self) -> None:
-        """Have the map be the newest, as far as it can be read."""
-
-    def _notice(self, number: int, error: Exception) -> None:
-        """A call has failed at a shard, maybe because that is away."""
-        if isinstance(error, TorrelqueConnectionError) or isinstance(error.__cause__, TorrelqueConnectionError):
-            self._look_after(number)
+    # Which are there
 
     def _is_up(self, number: int) -> bool:
         """Whether a shard is there, as far as is known; if it is not, somebody looks when it is there again."""

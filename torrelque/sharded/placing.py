@@ -12,7 +12,7 @@ from torrelque import Torrelque, TorrelqueDuplicateError, TorrelqueValueError
 from torrelque.protocol import check
 
 from . import inside, moving, shards
-from .base import Base
+from .anywhere import Anywhere
 
 T = TypeVar('T')
 
@@ -21,7 +21,7 @@ AGAINS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, *(0.5 for _ in range(20)))
 been to all shards yet, or has died, and somebody is to go on."""
 
 
-class Placing(Base):
+class Placing(Anywhere):
     """The ways to the shard of a group or an id."""
 
     def _routed(self, name: str) -> inside.Routed:

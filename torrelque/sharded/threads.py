@@ -36,6 +36,8 @@ Client = redis.Redis | redis.RedisCluster
 Pipeline = redis.client.Pipeline | redis.cluster.ClusterPipeline
 T = TypeVar('T')
 
+SOON = 0.25
+"""s that a shard is given to connect where another would do as well."""
 AGAIN = 0.5
 """After how long (s) a shard is asked again that refuses to say whether it is there."""
 
@@ -318,6 +320,7 @@ class Base:
         self._all()
         with self._lock:
             number = self._chooser.choose(time.monotonic(), fresh)
+        number = self._meet(number, fresh)
         try:
             return self._carry_out(number, call)
         except TorrelqueFullError as exc:
@@ -329,6 +332,20 @@ class Base:
             except TorrelqueFullError as exc:
                 size += exc.size
         raise TorrelqueFullError(size, self.name) from first
+
+    def _meet(self, number: int, fresh: bool) -> int:
+        """A shard that is there: the one that was chosen or, where that is silent, another."""
+        silent: set[int] = set()
+        while number not in silent and number not in self._unproven:
+            shard = self._shards[number]
+            if inside.greet(shard, shards.key_of(shard.name), SOON):
+                break
+            silent.add(number)
+            self._look_after(number)
+            with self._lock:
+                number = self._chooser.choose(time.monotonic(), fresh)
+        # Where nobody has answered, it is any of them, and the call waits as others do.
+        return number
 
     def _carry_out(self, number: int, call: Callable[[Torrelque], T]) -> T:
         chooser, began, replied = self._chooser, time.monotonic(), False
