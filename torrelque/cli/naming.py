@@ -26,11 +26,15 @@ async def read_names(client: Any) -> 'list[Found]':
 
     :raises Failure: the user of the server may not read it, or there is something else in its place.
     """
-    from torrelque import TorrelqueServerError
+    from torrelque import TorrelqueConnectionError, TorrelqueServerError
     from torrelque.operate import known
 
     try:
         return await known(client)
+    except TorrelqueConnectionError as exc:
+        raise Failure(
+            f'the server that has the names of queues cannot be reached: name the queue with -q; {exc}', Exit.AWAY
+        ) from exc  # fmt: skip
     except TorrelqueServerError as exc:
         if 'WRONGTYPE' in str(exc):
             raise Failure(
@@ -57,13 +61,14 @@ async def is_there(queue: 'TorrelqueQueue') -> bool:
 async def as_it_is(queue: 'TorrelqueQueue') -> 'TorrelqueQueue':
     """A queue that was named, as the server has it: one with shards, where there is a map of them; it is asked once."""
     from torrelque import TorrelqueServerError
+    from torrelque.sharded.finding import find_map
 
     if not is_one(queue):
         # The file says that it has shards; one that cannot be so is refused here, where nothing was told yet.
         await queue.ready()
         return queue
     try:
-        found = await queue.command('GET', queue.keys['shards'])
+        found = await find_map(queue)
     except TorrelqueServerError:
         # A user who may not read it has to do with queues of one place alone.
         found = None
@@ -94,6 +99,7 @@ async def find_sharded(names: 'Sequence[str]', url: str | None) -> frozenset[str
     :raises Failure: one is on several servers, or there is no such address.
     """
     from torrelque import Torrelque, TorrelqueError
+    from torrelque.sharded.finding import find_map
     from torrelque.tasks.address import close_client
 
     from .server import connect
@@ -103,7 +109,7 @@ async def find_sharded(names: 'Sequence[str]', url: str | None) -> frozenset[str
         for name in names:
             async with Torrelque(client, queue=name) as queue:
                 with contextlib.suppress(TorrelqueError, ValueError, asyncio.TimeoutError):
-                    text = await asyncio.wait_for(queue.command('GET', queue.keys['shards']), SOON)
+                    text = await asyncio.wait_for(find_map(queue), SOON)
                     found.update({} if text is None else {name: json.loads(text).get('servers')})
     finally:
         await close_client(client)

@@ -1,7 +1,7 @@
 """The only place of this layer that uses what is private of the core; `test/project/test_layout.py` lists it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError, TorrelqueTaskId
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import torrelque.sync
 
 __all__ = [
-    'JSON', 'Delivery', 'Make', 'Routed', 'ServerStaleError', 'Shelf', 'Waiters', 'bind', 'end_ids', 'greet', 'growing',
-    'is_known', 'is_up', 'mark', 'marked', 'no_reply', 'no_task', 'run', 'run_sync', 'schedules', 'shelf_of', 'steps',
-    'waiters_of',
+    'JSON', 'Delivery', 'Make', 'Routed', 'ServerStaleError', 'Shelf', 'Waiters', 'ask', 'bind', 'end_ids', 'greet',
+    'growing', 'is_known', 'is_up', 'mark', 'marked', 'no_reply', 'no_task', 'run', 'run_sync', 'schedules',
+    'shelf_of', 'steps', 'waiters_of',
 ]  # fmt: skip
 
 
@@ -59,13 +59,17 @@ def is_known(shard: Torrelque) -> bool:
     return session is not None and session.established
 
 
+def ask(shard: 'torrelque.sync.Torrelque', words: Sequence[str], patience: float) -> Any:
+    """The answer to a command of a synchronous queue object that is waited for so long (s)."""
+    return shard._link.call(None, words, until=time.monotonic() + patience)
+
+
 def greet(shard: 'torrelque.sync.Torrelque', key: str, patience: float) -> bool:
     """Whether a synchronous queue object has a connection that seems to be in order or, so soon (s), an answer."""
-    link = shard._link
-    if link.has_idle():
+    if shard._link.has_idle():
         return True
     try:
-        link.call(None, ('GET', key), until=time.monotonic() + patience)
+        ask(shard, ('GET', key), patience)
     except TorrelqueConnectionError:
         return False
     except TorrelqueError:
