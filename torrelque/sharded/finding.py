@@ -7,7 +7,7 @@ import asyncio
 
 import redis.asyncio
 
-from torrelque import Torrelque, TorrelqueConnectionError
+from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueQueue
 
 from . import shards
 from .base import PATIENCE
@@ -15,7 +15,7 @@ from .base import PATIENCE
 __all__ = ['find_map']
 
 
-async def find_map(queue: Torrelque) -> bytes | None:
+async def find_map(queue: TorrelqueQueue) -> bytes | None:
     """The map of the shards of a queue, as its server has it; None of a queue that is in one place.
 
     Where the primary of a Cluster that has it does not answer soon, a copy of it does, which others have.
@@ -30,12 +30,12 @@ async def find_map(queue: Torrelque) -> bytes | None:
     return await _read(queue) if copy is None else copy
 
 
-async def _read(queue: Torrelque) -> bytes | None:
+async def _read(queue: TorrelqueQueue) -> bytes | None:
     found: bytes | None = await queue.command('GET', queue.keys['shards'])
     return found
 
 
-async def _find_copy(queue: Torrelque) -> bytes | None:
+async def _find_copy(queue: TorrelqueQueue) -> bytes | None:
     """A copy that one of the likely shards has, if any answers soon."""
     places = [Torrelque(queue.client, queue=shards.queue_of(tag)) for tag in shards.likely_tags(queue.name)]
     asked = [asyncio.ensure_future(_read(place)) for place in places]

@@ -305,7 +305,7 @@ def _unknown(queue: str, error: BaseException) -> BaseException:
     if not isinstance(error, TorrelqueConnectionError):
         return error
     what = f'no server that answers knows the queue, and one that is away may: {error.args[0]}'
-    told = _of(queue, TorrelqueConnectionError(what))
+    told: BaseException = _of(queue, TorrelqueConnectionError(what))
     told.__cause__ = error
     return told
 

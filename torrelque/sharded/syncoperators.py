@@ -25,7 +25,8 @@ from torrelque.protocol.check import check_count, check_iterable
 from . import inside, shards
 from .schedules import Instant
 from .syncgrow import Following
-from .threads import PATIENCE, at_once
+from .takers import at_once
+from .threads import PATIENCE
 
 logger = logging.getLogger(__package__)
 

@@ -1,7 +1,6 @@
 """What a synchronous queue with shards has beneath its verbs: the map, read at first use, and the ways to one shard or
 to all."""
 
-import concurrent.futures
 import functools
 import os
 import random
@@ -32,7 +31,7 @@ from torrelque.sync import Torrelque
 from . import inside, shards
 from .choose import Chooser
 from .shards import Ask, Shape
-from .takers import Takers
+from .takers import Takers, at_once
 
 Client = redis.Redis | redis.RedisCluster
 Pipeline = redis.client.Pipeline | redis.cluster.ClusterPipeline
@@ -44,21 +43,6 @@ SOON = 0.25
 """s that a shard is given to connect where another would do as well."""
 AGAIN = 0.5
 """After how long (s) a shard is asked again that refuses to say whether it is there."""
-
-
-def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """What some calls come to, each in a thread of its own."""
-    found: list[concurrent.futures.Future[T]] = [concurrent.futures.Future() for _ in calls]
-
-    def carry_out(call: Callable[[], T], future: concurrent.futures.Future[T]) -> None:
-        try:
-            future.set_result(call())
-        except BaseException as exc:
-            future.set_exception(exc)
-
-    for each in zip(calls, found, strict=True):
-        threading.Thread(target=carry_out, args=each, daemon=True, name='torrelque look').start()
-    return [future.result() for future in found]
 
 
 class Base:
