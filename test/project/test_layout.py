@@ -100,7 +100,7 @@ EXCEPTIONS = {
     ('protocol.growing', ''), ('protocol.schedules', ''), ('protocol.steps', ''),
     ('protocol.calls', 'Calls'), ('protocol.routed', 'Routed'),
 }  # fmt: skip
-PRIVATE = {'sharded.inside': {('', f'_{it}') for it in ('calls', 'session', 'shard', 'started')} | EXCEPTIONS}
+PRIVATE = {'sharded.inside': {('', f'_{it}') for it in ('calls', 'link', 'session', 'shard', 'started')} | EXCEPTIONS}
 """What a layer uses of the core that is not public, all in one module of it: attributes, and names of modules."""
 
 

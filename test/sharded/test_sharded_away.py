@@ -93,6 +93,9 @@ async def test_an_act_is_done_at_the_living_shards_and_says_where_it_is_not(
     assert [(act.act, act.count) for act in await operator.acts()] == [('redrive', 4)]
     with pytest.raises(torrelque.ConnectionError):
         await operator.cancel(Selection(ids=['nobody knows']))
+    # Whoever names tasks that are there has nothing to do with the others.
+    named = [await queue.enqueue('named', group=group_of(shard, 3)) for shard in (0, 2)]
+    assert (await operator.cancel(Selection(ids=named))).done == 2
     # A worker that looks for deaths passes by, and is told of the others'.
     [one] = [await queue.enqueue(k, group=group_of(2, 3), priority=9, task_timeout=0.01, max_attempts=1) for k in [0]]
     while (await queue.dequeue(20))[0] != one:
@@ -158,6 +161,9 @@ async def test_commands_tell_of_the_living_shards_and_which_is_away(
         assert [json.loads(line)['dead'] for line in said.out.splitlines()].count(None) == 1
         said = await say('tasks', 'dead', code=0)
         assert f'shard {dead} (email:{dead} at {trio[dead].url}) is away' in said.err, said
+        said = await say('tasks', code=3)
+        assert f'shard {dead} (email:{dead} at {trio[dead].url}) is away' in said.err, said
+        assert 'ValueError: 0' in said.out, said
         said = await say('check', code=1)
         assert f'shard {dead} ' in said.out
         trio[dead].start()

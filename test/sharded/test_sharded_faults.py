@@ -76,6 +76,23 @@ async def test_plain_tasks_go_on_where_a_server_is_killed_and_come_back_to_it(
     assert (await queue.get_task_state(before)).status is torrelque.TaskStatus.PENDING
 
 
+@pytest.mark.parametrize('stop', ['kill', 'pause'])
+async def test_plain_tasks_go_elsewhere_from_the_first_on_where_a_server_was_there_only_for_the_map(
+    trio: list[RealServer], hasty: None, bound: Bound, stop: str
+) -> None:
+    bound(repeat=2.0)
+    async with open_servers(trio) as queue:
+        await queue.ready()
+        getattr(trio[1], stop)()
+        try:
+            done = await asyncio.gather(*(queue.enqueue(k) for k in range(300)))
+            assert {*numbers_of(queue, done)} <= {0, 2}
+            assert len(await queue.enqueue_many(range(600))) == 600
+        finally:
+            trio[1].resume() if stop == 'pause' else trio[1].start()
+        await until_all_are_given_tasks(queue)
+
+
 async def test_plain_tasks_do_not_go_to_a_primary_that_is_back_before_it_serves_its_slots(
     cluster: Cluster, hasty: None, bound: Bound
 ) -> None:
@@ -179,6 +196,22 @@ async def test_plain_tasks_go_on_where_a_server_hangs(queue: Sharded, trio: list
     finally:
         trio[0].resume()
     await asyncio.gather(*caught, return_exceptions=True)
+    await until_all_are_given_tasks(queue)
+
+
+async def test_a_call_that_was_given_up_leaves_the_next_ones_to_others(queue: Sharded, trio: list[RealServer]) -> None:
+    trio[0].pause()
+    try:
+        given_up = 0
+        for k in range(30):
+            # A server that hangs is found out by the link much later.
+            try:
+                await asyncio.wait_for(queue.enqueue(k), 0.1)
+            except asyncio.TimeoutError:
+                given_up += 1
+        assert given_up <= 1
+    finally:
+        trio[0].resume()
     await until_all_are_given_tasks(queue)
 
 

@@ -10,15 +10,19 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+import redis
 import redis.asyncio
 
 import torrelque
 import torrelque.sharded.sync
+from support.bounding import Bound
 from support.servers import MakeServer, RealServer
 from support.sharding import NAME, all_keys, open_cluster, open_one, open_servers, tags_of
 from support.topology import Cluster
 from torrelque import Torrelque
-from torrelque.sharded import Sharded
+from torrelque.cli.naming import as_it_is
+from torrelque.sharded import Sharded, sync
+from torrelque.sharded.finding import find_map
 
 pytestmark = pytest.mark.first_server
 
@@ -189,6 +193,38 @@ async def test_a_map_that_a_primary_has_lost_is_told_by_the_others(cluster: Clus
                     assert [shard.name for shard in other.shards] == [shard.name for shard in queue.shards]
                     assert (await other.dequeue(20))[0] == task_id
             assert json.loads(await own.command('GET', '{email}:shards'))['generation'] == 1
+
+
+@pytest.mark.long
+async def test_the_map_is_found_soon_where_the_primary_that_has_it_is_away(cluster: Cluster, bound: Bound) -> None:
+    bound(repeat=60.0)
+    async with open_cluster(cluster, 12) as queue:
+        await queue.ready()
+        with cluster.without_slot(cluster.slot_of('{email}')):
+            async with Torrelque(queue.client, queue=NAME) as own:
+                assert (await find_map(own) or {})['generation'] == 1
+            whole = await as_it_is(Torrelque(queue.client, queue=NAME))
+            assert [shard.name for shard in whole.shards] == [shard.name for shard in queue.shards]
+            await whole.aclose()
+        async with Torrelque(queue.client, queue='other') as other:
+            assert await find_map(other) is None
+        assert await queue.client.exists('{other}:shards') == 0
+
+
+@pytest.mark.long
+def test_threads_wait_for_no_server_that_is_away_before_they_ask_others(cluster: Cluster, bound: Bound) -> None:
+    bound(repeat=60.0)
+    with redis.RedisCluster(host='127.0.0.1', port=cluster.ports[0]) as client:
+        with sync.Sharded(client, queue=NAME, shards=12) as queue:
+            queue.ready()
+        with cluster.without_slot(cluster.slot_of('{email}')), sync.Sharded(client, queue=NAME) as queue:
+            queue.ready()
+        with sync.Sharded(client, queue=NAME) as queue:
+            queue.ready()
+            with cluster.without_slot(cluster.slot_of(queue.shards[3].name)):
+                stats = queue.stats_of_shards()
+            assert stats[3] is None
+            assert None not in stats[-4:]
 
 
 async def test_whoever_finds_the_map_lost_writes_it_again(server: RealServer, client: redis.asyncio.Redis) -> None:

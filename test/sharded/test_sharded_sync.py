@@ -287,6 +287,27 @@ def test_plain_tasks_go_on_where_a_server_is_killed(make_server: MakeServer, bou
 
 
 @pytest.mark.long
+@pytest.mark.first_server
+@pytest.mark.parametrize(('stop', 'used'), [('kill', False), ('kill', True), ('pause', False)])
+def test_plain_tasks_go_elsewhere_where_no_connection_comes_about(
+    make_server: MakeServer, bound: Bound, hasty: None, stop: str, used: bool
+) -> None:
+    bound(repeat=2.0)
+    servers = [make_server() for _ in range(3)]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.sync_client()) for server in servers]
+        queue = stack.enter_context(Sharded(clients, queue=NAME))
+        queue.ready()
+        if used:
+            queue.sweep()
+        getattr(servers[1], stop)()
+        try:
+            assert {queue.enqueue(k)[-1] for k in range(600)} == {*'02'}
+        finally:
+            servers[1].resume() if stop == 'pause' else servers[1].start()
+
+
+@pytest.mark.long
 def test_shards_in_a_cluster(cluster: Any) -> None:
     with redis.RedisCluster(host='127.0.0.1', port=cluster.ports[0]) as client:
         with Sharded(client, queue=NAME, shards=12) as queue:

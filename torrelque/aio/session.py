@@ -73,6 +73,11 @@ class Session:
         """Reads states for the watches."""
 
     @property
+    def established(self) -> bool:
+        """Whether there ever was a connection for calls."""
+        return self._link.established
+
+    @property
     def well(self) -> bool:
         """Whether the connection for calls is up, or never was."""
         return self._link.connected or not self._link.established

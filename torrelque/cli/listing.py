@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
-from torrelque import TorrelqueLookupError, TorrelqueTaskStatus
+from torrelque import TorrelqueConnectionError, TorrelqueLookupError, TorrelqueTaskStatus
 from torrelque.operate import Act, FunctionView, GroupView, Selection, TaskView
 
 from .amounts import spelt
@@ -61,10 +61,17 @@ def tasks(found: argparse.Namespace) -> int:
 async def _tasks(session: Session) -> int:
     found, out = session.found, session.out
     rows: list[TaskView] = []
-    async for task in _find(session):
-        rows.append(task)
-        if out.as_json:
-            out.json(task if found.payload else dataclasses.replace(task, payload=None, raw=None))
+    away: TorrelqueConnectionError | None = None
+    try:
+        async for task in _find(session):
+            rows.append(task)
+            if out.as_json:
+                out.json(task if found.payload else dataclasses.replace(task, payload=None, raw=None))
+    except TorrelqueConnectionError as exc:
+        # Those that others have are worth to be shown; behind them it is told who is away.
+        away = exc
+    if away is not None and not rows:
+        raise away
     if not rows:
         out.tell('no task matches' if is_filtered(found) else 'no task is there')
         return Exit.ILL
@@ -72,6 +79,8 @@ async def _tasks(session: Session) -> int:
         hidden = () if session.several else ('QUEUE',)
         columns, cells = lay(rows, out, [it for it in tasks_shown(rows) if it[0].title not in hidden])
         out.table(columns, cells, [payload_of(task) for task in rows] if found.payload else None)
+    if away is not None:
+        raise away
     if len(rows) == found.most:
         out.tell(f'the first {number(found.most)}; --most N shows more')
     return Exit.WELL

@@ -25,11 +25,15 @@ async def read_names(client: Any) -> 'list[Found]':
 
     :raises Failure: the user of the server may not read it, or there is something else in its place.
     """
-    from torrelque import TorrelqueServerError
+    from torrelque import TorrelqueConnectionError, TorrelqueServerError
     from torrelque.operate import known
 
     try:
         return await known(client)
+    except TorrelqueConnectionError as exc:
+        raise Failure(
+            f'the server that has the names of queues cannot be reached: name the queue with -q; {exc}', Exit.AWAY
+        ) from exc  # fmt: skip
     except TorrelqueServerError as exc:
         if 'WRONGTYPE' in str(exc):
             raise Failure(

@@ -235,6 +235,9 @@ class _Run:
             parts = [replace(selection, ids=plan.ids.get(place_of(queue), ())) for queue in there]
         else:
             parts = await split_ids(there, selection, bool(self._away))
+        if selection.ids is not None and sum(len(its.ids or ()) for its in parts) == len({*map(str, selection.ids)}):
+            # All that are named are known to those that are there.
+            self._away = ()
         for queue, (now, until), its in zip(map(lasting, there), starts, parts, strict=True):
             if self._dry_run and places[0] in SCORED and _is_bound_by_time(its, places[0]):
                 await self._count(queue, its, places[0], now, until)

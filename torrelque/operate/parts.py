@@ -7,6 +7,7 @@ Other layers may import the names in `__all__`.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -235,6 +236,13 @@ async def find_living(queues: Sequence[TorrelqueQueue]) -> tuple[list[TorrelqueQ
     return await ask_parts(queues, look)
 
 
+async def find_away(parts: Sequence[TorrelqueQueue]) -> None:
+    """Have it known which of some parts are away, all at once: who asks one after the other waits for none of them."""
+    if len(parts) > 1:
+        with contextlib.suppress(AwayError):
+            await find_living(parts)
+
+
 async def seek(queue: TorrelqueQueue, task_id: str, read: Callable[[TorrelqueQueue], Awaitable[T]]) -> T:
     """Read something of a task or a flow where its id says it is, else in each other part.
 
@@ -247,7 +255,9 @@ async def seek(queue: TorrelqueQueue, task_id: str, read: Callable[[TorrelqueQue
         return await read(first)
     except (TorrelqueLookupError, AwayError) as exc:
         missing = exc
-    for part in await parts_of(queue):
+    parts = await parts_of(queue)
+    await find_away(parts)
+    for part in parts:
         if part is not first:
             try:
                 return await read(part)

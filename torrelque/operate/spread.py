@@ -13,7 +13,7 @@ from . import bulk, examining, explaining, faults, flows, grouping, merging, pag
 from .codes import CODES
 from .flowing import Flows, FlowView
 from .overview import read_figures
-from .parts import AwayError, ask_parts, part_of, parts_of, read_cursor, seek, write_cursor
+from .parts import AwayError, ask_parts, find_away, part_of, parts_of, read_cursor, seek, write_cursor
 from .selection import Selection
 from .values import AwayShard, ErrorGroup, Errors, Finding, Groups, GroupView, Page, Reason, TaskView
 
@@ -64,6 +64,7 @@ async def _read_in_turn(
     broken: list[str] = []
     away: list[AwayShard] = []
     looked_at = 0
+    await find_away(parts)
     while number < len(parts) and len(found) < most and looked_at < look:
         try:
             page = await pages.read_page(
@@ -132,7 +133,9 @@ async def select(
     :raises AwayError: behind all others, where a part has not answered.
     """
     silent: AwayError | None = None
-    for part in [part for one in queues for part in await parts_of(one)]:
+    parts = [part for one in queues for part in await parts_of(one)]
+    await find_away(parts)
+    for part in parts:
         try:
             async for found in bulk.select(part, selection, payload, told):
                 for task in found:
@@ -304,6 +307,7 @@ async def explain(queue: TorrelqueQueue, task_id: str | None, group: str | None)
     parts = await parts_of(queue)
     if task_id is not None:
         first = await part_of(queue, task_id)
+        await find_away(parts)
         told: list[Reason] = []
         silent = None
         for part in [first, *(part for part in parts if part is not first)]:

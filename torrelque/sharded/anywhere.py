@@ -2,10 +2,12 @@
 
 A shard that is full says so.  A server that takes no writes refuses a call as a whole; it is passed by until it takes
 some again, and what has no other place is sent to it all the same.  A call that may have been carried out is never made
-elsewhere.
+elsewhere: so before anything is sent over a connection that there never was, the shard is asked for a sign of life, and
+others are while it is silent.
 """
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -20,7 +22,8 @@ from torrelque import (
     TorrelqueServerError,
 )
 
-from . import base, inside
+from . import base, inside, shards
+from .choose import SLOW
 
 T = TypeVar('T')
 
@@ -28,6 +31,7 @@ logger = logging.getLogger(__package__)
 
 WARNED = 60.0
 """For how long (s) the log is not told again that a shard refuses writes."""
+FIRST = asyncio.FIRST_COMPLETED
 FAILURES = (TorrelqueFullError, TorrelqueConnectionError, TorrelqueServerError, TorrelqueBulkError)
 """Errors that tell something of the shard at which a call has failed."""
 
@@ -48,6 +52,9 @@ class Anywhere(base.Base):
         if not chooser.held:
             chooser.held = True
             loop.call_soon(chooser.let_go)
+        if number not in self._known:
+            number = await self._meet(number, fresh)
+            began = loop.time()
         chooser.sent(number, began)
         replied = False
         try:
@@ -58,9 +65,57 @@ class Anywhere(base.Base):
             if not self._notice(number, exc):
                 raise
             first = exc
+        except asyncio.CancelledError:
+            # What is not waited for any more would no longer tell that the shard is silent.
+            if not chooser.is_well(number, loop.time()):
+                self._look_after(number)
+            raise
         finally:
             chooser.returned(number, began, loop.time(), replied)
         return await self._elsewhere(number, call, first)
+
+    async def _meet(self, number: int, fresh: bool) -> int:
+        """A shard that has answered: the one that was chosen or, while that is silent, others."""
+        loop = asyncio.get_running_loop()
+        met: dict[asyncio.Future[None], int] = {}
+        while number not in self._known:
+            if inside.is_known(self._shards[number]):
+                self._known.add(number)
+                break
+            last = number in met.values()
+            met.setdefault(self._greet(number), number)
+            if silent := [each for each in met if not each.done()]:
+                await asyncio.wait(silent, timeout=base.PATIENCE if last else SLOW, return_when=FIRST)
+            found = [each for each in met.values() if each in self._known]
+            if found or last:
+                # Where nobody has answered, it is any of them, and the call waits as others do.
+                return found[0] if found else number
+            self._look_after(number)
+            number = self._chooser.choose(loop.time(), fresh)
+        return number
+
+    def _greet(self, number: int) -> 'asyncio.Future[None]':
+        """Have a shard say anything; all who want to know wait for one call."""
+        greeting = self._greetings.get(number)
+        if greeting is None:
+            greeting = self._greetings[number] = asyncio.ensure_future(self._have_answer(number))
+            greeting.add_done_callback(functools.partial(self._greeted, number))
+        return greeting
+
+    def _greeted(self, number: int, greeting: 'asyncio.Future[None]') -> None:
+        del self._greetings[number]
+        if not greeting.cancelled():
+            # Whoever needs the shard is told by a call of their own.
+            greeting.exception()
+
+    async def _have_answer(self, number: int) -> None:
+        shard = await self._at(number)
+        try:
+            await shard.command('GET', shards.key_of(shard.name))
+        except TorrelqueServerError:
+            # It says no, but it is there.
+            pass
+        self._known.add(number)
 
     async def _elsewhere(
         self, number: int, call: Callable[[Torrelque], Awaitable[T]], first: TorrelqueError

@@ -85,6 +85,10 @@ class Base(TorrelqueQueue):
         """Look whether shards take writes again that have refused a task; meanwhile no plain tasks go to these."""
         self._warned: dict[int, float] = {}
         """When the log was last told that they refuse."""
+        self._known: set[int] = set()
+        """Shards that were there when something that any can do was to be sent to them first."""
+        self._greetings: dict[int, asyncio.Future[None]] = {}
+        """Calls on their way to others."""
         self._dispatcher: Dispatcher | None = None
         """Where those wait who take tasks; None until somebody does."""
         self._settled: dict[tuple[str, str, str], bool] = {}

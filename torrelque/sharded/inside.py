@@ -1,9 +1,10 @@
 """The only place of this layer that uses what is private of the core; `test/project/test_layout.py` lists it."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from torrelque import Torrelque, TorrelqueTaskId
+from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError, TorrelqueTaskId
 from torrelque.aio.shelf import Delivery, Shelf
 from torrelque.aio.waiters import Waiters
 from torrelque.codec import JSON
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     import torrelque.sync
 
 __all__ = [
-    'JSON', 'Delivery', 'Make', 'Routed', 'ServerStaleError', 'Shelf', 'Waiters', 'bind', 'end_ids', 'growing',
-    'is_untouched', 'is_up', 'mark', 'marked', 'no_reply', 'no_task', 'reason_of', 'run', 'run_sync', 'schedules',
-    'shelf_of', 'steps', 'waiters_of',
+    'JSON', 'Delivery', 'Make', 'Routed', 'ServerStaleError', 'Shelf', 'Waiters', 'ask', 'bind', 'end_ids', 'greet',
+    'growing', 'is_known', 'is_untouched', 'is_up', 'mark', 'marked', 'no_reply', 'no_task', 'reason_of', 'run',
+    'run_sync', 'schedules', 'shelf_of', 'steps', 'waiters_of',
 ]  # fmt: skip
 
 
@@ -52,6 +53,31 @@ def is_up(shard: Torrelque) -> bool:
     """Whether the connection of a queue object for calls is up, or never was."""
     session = shard._session
     return session is None or session.well
+
+
+def is_known(shard: Torrelque) -> bool:
+    """Whether there ever was a connection of a queue object for calls."""
+    session = shard._session
+    return session is not None and session.established
+
+
+def ask(shard: 'torrelque.sync.Torrelque', words: Sequence[str], patience: float) -> Any:
+    """The answer to a command of a synchronous queue object that is waited for so long (s)."""
+    return shard._link.call(None, words, until=time.monotonic() + patience)
+
+
+def greet(shard: 'torrelque.sync.Torrelque', key: str, patience: float) -> bool:
+    """Whether a synchronous queue object has a connection that seems to be in order or, so soon (s), an answer."""
+    if shard._link.has_idle():
+        return True
+    try:
+        ask(shard, ('GET', key), patience)
+    except TorrelqueConnectionError:
+        return False
+    except TorrelqueError:
+        # It says no, but it is there.
+        pass
+    return True
 
 
 def shelf_of(shard: Torrelque) -> Shelf:

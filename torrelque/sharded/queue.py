@@ -98,7 +98,7 @@ class Sharded(Growth, Schedules, Flows):
         if self._opening is not None and not self._opening.done():
             self._opening.cancel()
             await asyncio.wait([self._opening])
-        for probe in [*self._probes.values(), *self._refusing.values()]:
+        for probe in [*self._probes.values(), *self._refusing.values(), *self._greetings.values()]:
             probe.cancel()
         await self._stop_following()
         siblings, self._siblings = self._siblings, {}

@@ -160,6 +160,12 @@ def _first_tags(queue: str) -> Generator[str, None, None]:
             return
 
 
+def likely_tags(queue: str, count: int = DEFAULT) -> list[str]:
+    """Tags that the shards of a queue may have: those of so many, or of few, and of any number of them the first."""
+    few = (tag for number in FEW for tag in spread_tags(queue, number))
+    return [*dict.fromkeys((*spread_tags(queue, count), *_first_tags(queue), *few))]
+
+
 # Where a task is
 
 
@@ -286,16 +292,25 @@ def read_copy(queue: str, shards: int) -> Generator[Sequence[Ask], list[Any], Sh
 
     :raises TorrelqueConnectionError: nobody who is there knows the queue; one who is away may.
     """
-    few = (tag for count in FEW for tag in spread_tags(queue, count))
-    tags = dict.fromkeys((*spread_tags(queue, shards), *_first_tags(queue), *few))
+    tags = likely_tags(queue, shards)
     copies = yield [(0, queue_of(tag), ('GET', key_of(queue_of(tag)))) for tag in tags]
     shapes = [read_shape(copy, queue)[0] for copy in copies if isinstance(copy, bytes)]
     if shapes:
         return max(shapes, key=lambda shape: shape.generation)
     for copy in copies:
         if isinstance(copy, BaseException):
-            raise copy
+            raise _unknown(queue, copy)
     return None
+
+
+def _unknown(queue: str, error: BaseException) -> BaseException:
+    """The error of a queue that nobody who is there knows, because of which it is not made anew."""
+    if not isinstance(error, TorrelqueConnectionError):
+        return error
+    what = f'no server that answers knows the queue, and one that is away may: {error.args[0]}'
+    told: BaseException = _of(queue, TorrelqueConnectionError(what))
+    told.__cause__ = error
+    return told
 
 
 def open_servers(queue: str, servers: int, shards: int | None, default: int) -> Asking:
@@ -310,8 +325,7 @@ def open_servers(queue: str, servers: int, shards: int | None, default: int) -> 
     created, first = not found, None
     if created:
         if away:
-            # Nobody who is there knows the queue; one who is away may.
-            raise texts[min(away)]
+            raise _unknown(queue, texts[min(away)])
         tags = tuple(f'{queue}:{number}' for number in range(shards or default))
         # The first server decides whose map it is, if several come at the same time.
         made = Shape(1, len(tags), tags, servers)

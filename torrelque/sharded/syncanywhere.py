@@ -12,7 +12,7 @@ import redis
 from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueFullError, TorrelqueServerError
 from torrelque.sync import Torrelque
 
-from . import inside, threads
+from . import inside, shards, threads
 from .anywhere import FAILURES
 
 T = TypeVar('T')
@@ -26,6 +26,7 @@ class Anywhere(threads.Base):
         self._all()
         with self._lock:
             number = self._chooser.choose(time.monotonic(), fresh)
+        number = self._meet(number, fresh)
         try:
             return self._carry_out(number, call)
         except FAILURES as exc:
@@ -45,6 +46,20 @@ class Anywhere(threads.Base):
         if not full:
             raise first
         raise TorrelqueFullError(sum(full), self.name) from first
+
+    def _meet(self, number: int, fresh: bool) -> int:
+        """A shard that is there: the one that was chosen or, where that is silent, another."""
+        silent: set[int] = set()
+        while number not in silent and number not in self._unproven:
+            shard = self._shards[number]
+            if inside.greet(shard, shards.key_of(shard.name), threads.SOON):
+                break
+            silent.add(number)
+            self._look_after(number)
+            with self._lock:
+                number = self._chooser.choose(time.monotonic(), fresh)
+        # Where nobody has answered, it is any of them, and the call waits as others do.
+        return number
 
     def _notice(self, number: int, error: TorrelqueError) -> bool:
         """A call has failed at a shard, maybe because that is away or takes no writes; whether it surely was not

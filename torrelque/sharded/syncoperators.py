@@ -1,5 +1,6 @@
 """The verbs of operators, and those of schedules, of the synchronous queue with shards."""
 
+import functools
 import logging
 import random
 from collections.abc import Generator, Iterable
@@ -9,6 +10,7 @@ from torrelque import (
     Duration,
     TorrelqueConnectionError,
     TorrelqueDeath,
+    TorrelqueError,
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
@@ -23,6 +25,8 @@ from torrelque.protocol.check import check_count, check_iterable
 from . import inside, shards
 from .schedules import Instant
 from .syncgrow import Following
+from .takers import at_once
+from .threads import PATIENCE
 
 logger = logging.getLogger(__package__)
 
@@ -151,14 +155,30 @@ class Operators(Following):
         return TorrelqueQueueStats(*map(sum, zip(*every, strict=True)))
 
     def stats_of_shards(self) -> list[TorrelqueQueueStats | None]:
-        """How many tasks each shard has and in which place, by its number; None where it does not answer."""
+        """How many tasks each shard has and in which place, by its number; None where it does not answer.
+
+        All are asked at once for a sign of life, and one that is away is waited for a second.
+        """
         found: list[TorrelqueQueueStats | None] = []
-        for number in range(len(self._all())):
+        count = len(self._all())
+        up = at_once([functools.partial(self._answers, number) for number in range(count)])
+        for number in range(count):
             try:
-                found.append(None if number in self._probed else self._at(number).get_queue_stats())
+                found.append(self._at(number).get_queue_stats() if up[number] else None)
             except TorrelqueConnectionError:
                 found.append(None)
         return found
+
+    def _answers(self, number: int) -> bool:
+        shard = self._shards[number]
+        try:
+            inside.ask(shard, ('GET', shards.key_of(shard.name)), PATIENCE)
+        except TorrelqueConnectionError:
+            return False
+        except TorrelqueError:
+            # It says no, but it is there; of what it is asked next it says so again.
+            pass
+        return True
 
     def get_task_state(self, task_id: str) -> TorrelqueTaskState:
         """What the queue knows of a task, as the asynchronous one."""

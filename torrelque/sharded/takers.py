@@ -1,16 +1,17 @@
-"""Waiting for a task at all shards, in threads: one for each shard, while anybody waits.
+"""What waits for several shards in threads; above all for a task at all of them: one for each, while anybody waits.
 
 A thread that waits cannot be made to stop waiting, so those who wait for tasks of any shard do not wait at the shards
 themselves: a thread of each shard takes tasks for all of them, a second at a time, and gives back what nobody wants any
 more, uncounted.  When nobody waits, the threads end.
 """
 
+import concurrent.futures
 import logging
 import random
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import redis
 
@@ -29,6 +30,7 @@ from .inside import mark, marked, reason_of
 logger = logging.getLogger(__package__)
 
 Delivery = tuple[TorrelqueTaskId, Any]
+T = TypeVar('T')
 
 SPELL = 1.0
 """For how long (s) a thread waits at its shard before it looks whether anybody still waits."""
@@ -36,6 +38,21 @@ AGAIN = 0.2
 """After how long (s) a shard is asked again that has failed."""
 MOST = 250
 """How many tasks are taken together at the most."""
+
+
+def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """What some calls come to that wait for shards or servers, each in a thread of its own."""
+    found: list[concurrent.futures.Future[T]] = [concurrent.futures.Future() for _ in calls]
+
+    def carry_out(call: Callable[[], T], future: concurrent.futures.Future[T]) -> None:
+        try:
+            future.set_result(call())
+        except BaseException as exc:
+            future.set_exception(exc)
+
+    for each in zip(calls, found, strict=True):
+        threading.Thread(target=carry_out, args=each, daemon=True, name='torrelque look').start()
+    return [future.result() for future in found]
 
 
 class Queue(Protocol):

@@ -1,6 +1,7 @@
 """What a synchronous queue with shards has beneath its verbs: the map, read at first use, and the ways to one shard or
 to all."""
 
+import functools
 import os
 import threading
 import time
@@ -27,12 +28,16 @@ from torrelque.sync import Torrelque
 from . import inside, shards
 from .choose import Chooser
 from .shards import Ask, Shape
-from .takers import Takers
+from .takers import Takers, at_once
 
 Client = redis.Redis | redis.RedisCluster
 Pipeline = redis.client.Pipeline | redis.cluster.ClusterPipeline
 T = TypeVar('T')
 
+PATIENCE = 1.0
+"""s that a server may take for what others can tell, or what is told without it."""
+SOON = 0.25
+"""s that a shard is given to connect where another would do as well."""
 AGAIN = 0.5
 """After how long (s) a shard is asked again that refuses to say whether it is there, or refuses writes."""
 
@@ -199,9 +204,9 @@ class Base:
             if not self._shards:
                 name, count, default = self.name, self._count, self._default
                 if self._cluster:
-                    opened = self._drive(shards.open_cluster(name, count, default))
+                    opened = self._drive(shards.open_cluster(name, count, default), hasty=2)
                 else:
-                    opened = self._drive(shards.open_servers(name, len(self._clients), count, default))
+                    opened = self._drive(shards.open_servers(name, len(self._clients), count, default), hasty=1)
                 shape = opened.shape
                 found = tuple(self._make_shard(shape, number) for number in range(len(shape.tags)))
                 self._unproven = {number for number in range(len(found)) if shape.server_of(number) in opened.away}
@@ -221,23 +226,37 @@ class Base:
         inside.end_ids(shard, shards.suffix_of(number))
         return shard
 
-    def _drive(self, steps: Generator[Sequence[Ask], list[Any], T]) -> T:
-        """Ask the servers what a generator says, one after the other; what it comes to."""
+    def _drive(self, steps: Generator[Sequence[Ask], list[Any], T], hasty: int = 0) -> T:
+        """Ask the servers what a generator says, one after the other; what it comes to.
+
+        :param hasty: how many of the first rounds do without those that do not answer soon, where others tell the map:
+            in these all are asked at once.
+        """
         asked_by: dict[tuple[int, str], Torrelque] = {}
 
-        def ask(server: int, queue: str, words: Sequence[str]) -> Any:
+        def ask(server: int, queue: str, words: Sequence[str], patience: float | None = None) -> Any:
             if (server, queue) not in asked_by:
                 asked_by[server, queue] = asked = Torrelque(self._clients[server], queue=queue)
                 inside.end_ids(asked, shards.suffix_of(shards.number_in(queue) or 0))
             try:
-                return asked_by[server, queue].command(*words)
+                shard = asked_by[server, queue]
+                return shard.command(*words) if patience is None else inside.ask(shard, words, patience)
             except TorrelqueError as exc:
                 return exc
 
         replies: Any = None
         try:
             while True:
-                replies = [ask(*one) for one in steps.send(replies)]
+                asked = steps.send(replies)
+                if hasty <= 0:
+                    replies = [ask(*one) for one in asked]
+                    continue
+                hasty -= 1
+                replies = at_once([functools.partial(ask, *one, PATIENCE) for one in asked])
+                # In a Cluster the map is asked for elsewhere next.
+                told = self._cluster and len(asked) == 1 or any(isinstance(reply, bytes) for reply in replies)
+                if not told and any(isinstance(reply, TorrelqueConnectionError) for reply in replies):
+                    replies = at_once([functools.partial(ask, *one) for one in asked])
         except StopIteration as over:
             result: T = over.value
             return result

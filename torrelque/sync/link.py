@@ -87,6 +87,21 @@ class Link:
         self.established = True
         return connection
 
+    def has_idle(self) -> bool:
+        """Whether there is a connection that no thread uses and that is in order, as far as can be seen."""
+        if self._process != os.getpid():
+            return False
+        try:
+            # Taken out, it is nobody else's while it is looked at.
+            connection = self._idle.pop()
+        except IndexError:
+            return False
+        if not connection.usable():
+            connection.close()
+            return False
+        self._idle.append(connection)
+        return True
+
     def put(self, connection: Connection) -> None:
         """Keep a connection that is in order for the next call."""
         self._idle.append(connection)
