@@ -151,6 +151,38 @@ async def test_schedules_are_declared_set_and_fired(sharded: Sharded) -> None:
     await app.aclose()
 
 
+async def test_a_flow_of_a_schedule_is_with_it_and_its_steps_are_with_their_groups(server: RealServer) -> None:
+    began, gate, places = asyncio.Event(), asyncio.Event(), list[str]()
+    async with open_one(server) as queue:
+        app = Tasks(queue)
+
+        @app.task
+        async def first() -> int:
+            places.append(queue.shard_of(group=current().group).name)
+            began.set()
+            await gate.wait()
+            return 3
+
+        @app.task
+        async def second(number: int) -> int:
+            return number + 1
+
+        async with Worker(app):
+            handles = []
+            for name in 'abcdef':
+                began.clear()
+                await app.schedules.add(name, '0 0 1 1 *', first.options(group=group_of(1, 3, name)).s() >> second)
+                handles.append(await app.schedules.fire(name))
+                await began.wait()
+                # The flow is on its way, and the schedule sees it.
+                with pytest.raises(torrelque.DuplicateError):
+                    await app.schedules.fire(name)
+            gate.set()
+            assert [await app.flow(await handle.result(60)).result(60) for handle in handles] == [4] * 6
+        assert {*places} == {'{email:1}'}
+        await app.aclose()
+
+
 async def test_flows_run_with_their_maps_and_what_steps_add(sharded: Sharded) -> None:
     app = make(sharded)
     double: Any = app.functions['double']

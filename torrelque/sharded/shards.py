@@ -51,6 +51,9 @@ AT_HOME = 'schedule:'
 _NAMED = re.compile(r'[0-9a-f]{28}\.(\d{3})(?:\.|\Z)')
 """Ids that were made here, and ids of the tasks of a flow with such an id: 28 digits of chance, and the shard."""
 
+_FIRED = re.compile(r'.+@\d+(?:\.[0-9a-f]{8})?\.flow(?:\..*)?', re.DOTALL)
+"""Ids of flows that firings have enqueued, and of their tasks: see `torrelque.flows.own.start`."""
+
 _SHARD = re.compile(r'\{[^{}]+:(\d+)(?:\.\d+)?\}')
 """Names of shards as queues."""
 
@@ -186,8 +189,13 @@ def no_task_in(task_id: str, count: int) -> TorrelqueLookupError:
 
 
 def keyed_by(word: str, keyed: int) -> int:
-    """The shard of a group, or of an id of a caller's own.  CRC32 is in every language."""
+    """The shard of a group, or of an id of a caller's own, as a rule.  CRC32 is in every language."""
     return zlib.crc32(word.encode()) % keyed
+
+
+def _of_own_id(task_id: str, keyed: int) -> int:
+    """The shard of an id of a caller's own.  Flows of schedules are where these are, whose firings look at them."""
+    return 0 if _FIRED.fullmatch(task_id) else keyed_by(task_id, keyed)
 
 
 def of_group(group: str, keyed: int) -> int:
@@ -205,15 +213,15 @@ def of_id(task_id: str, shape: Shape, now: bool = False) -> tuple[int, bool]:
         if task_id.group is not None:
             return of_group(task_id.group, shape.keyed), MOVED not in shape.more
     named = named_in(check_name(task_id, 'a task id'), len(shape.tags))
-    return (keyed_by(task_id, shape.keyed), False) if named is None else (named, MOVED not in shape.more)
+    return (_of_own_id(task_id, shape.keyed), False) if named is None else (named, MOVED not in shape.more)
 
 
 def before(word: str, shape: Shape) -> int | None:
     """The shard that had an id of a caller's own, and may know it still; None where that is the one that has it."""
     if MOVING not in shape.more or named_in(word, len(shape.tags)) is not None:
         return None
-    old = keyed_by(word, shape.more[MOVING])
-    return None if old == keyed_by(word, shape.keyed) else old
+    old = _of_own_id(word, shape.more[MOVING])
+    return None if old == _of_own_id(word, shape.keyed) else old
 
 
 # The map
