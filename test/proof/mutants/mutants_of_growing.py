@@ -45,7 +45,7 @@ GROWING = (
     ),
     Mutant(
         'grow-stood-still', 5, 'one who stood still puts tasks into shards that are gone',
-        (client('sharded/base', 'if began > self._known_until:', 'if not self._shards:'),),
+        (client('sharded/anywhere', 'if began > self._known_until:', 'if not self._shards:'),),
         (GROW + 'test_one_who_stood_still_reads_the_map_before_it_enqueues',),
     ),
     Mutant(
