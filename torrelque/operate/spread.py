@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from torrelque import TorrelqueLookupError, TorrelqueQueue
+from torrelque.worker.places import server_of
 
 from . import bulk, examining, explaining, faults, flows, grouping, merging, pages, standing
 from .codes import CODES
@@ -353,13 +354,36 @@ def _alike(reasons: Sequence[Reason]) -> Reason:
     return replace(longest, text=shown, count=count, since=min((r.since for r in reasons if r.since), default=None))
 
 
+def _with_servers(told: Sequence[tuple[str, list[Finding]]]) -> list[Finding]:
+    """What was found of parts at some servers, and at which; of what is well, such as a figure, one for each server."""
+    where: dict[tuple[str, str, str], set[str]] = {}
+    kept: list[Finding] = []
+    seen: set[tuple[str, ...]] = set()
+    for server, some in told:
+        for finding in some:
+            what = finding.level, finding.subject, finding.text
+            key = (server, finding.subject) if finding.level == 'ok' else (server, *what)
+            if key not in seen:
+                seen.add(key)
+                kept.append(finding)
+                where.setdefault(what, set()).add(server)
+    servers = {server for server, _ in told}
+    found: list[Finding] = []
+    for finding in kept:
+        its = where[finding.level, finding.subject, finding.text]
+        at = '' if its == servers else f', at {", ".join(sorted(its))}'
+        found.append(replace(finding, text=finding.text + at))
+    return found
+
+
 async def examine(queue: TorrelqueQueue) -> list[Finding]:
-    """What was found, the gravest first; what is so in several parts is said once, and which of them are away."""
+    """What was found, the gravest first; what is so in several parts is said once, with the servers where that is so if
+    it is not at all of them, and which of them are away."""
     parts = await parts_of(queue)
     if len(parts) == 1:
         return await examining.examine(parts[0])
-    told, away = await ask_parts(parts, examining.examine)
-    found = [finding for some in told for finding in some]
+    told, away = await ask_parts(parts, _with_part(examining.examine))
+    found = _with_servers([(server_of(part), some) for part, some in told])
     for shard in away:
         advice = f'look at its server: torrelque shards -q {shlex.quote(queue.name)}'
         found.append(Finding(queue.name, 'error', 'shards', f'{shard} is away: {shard.why}', advice))

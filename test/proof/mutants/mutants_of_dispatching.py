@@ -72,6 +72,21 @@ DISPATCHING = (
         ('sharded_faults::test_plain_tasks_do_not_go_to_a_primary_that_is_back_before_it_serves_its_slots',),
     ),
     Mutant(
+        'given-to-strangers', BEYOND, 'a process that starts while a server is away gives it its share of plain tasks',
+        (client('sharded/anywhere', 'if number not in self._known:', 'if False:'),),
+        ('sharded_faults::test_plain_tasks_go_elsewhere_from_the_first_on_where_a_server_was_there_only_for_the_map',),
+    ),
+    Mutant(
+        'given-up-looks-well', BEYOND, 'a server that hangs looks well again when somebody waits for it no more',
+        (client('sharded/anywhere', 'if not chooser.is_well(number, loop.time()):', 'if False:'),),
+        ('sharded_faults::test_a_call_that_was_given_up_leaves_the_next_ones_to_others',),
+    ),
+    Mutant(
+        'thread-gives-to-strangers', BEYOND, 'threads give plain tasks to a server to which no connection comes about',
+        (client('sharded/threads', 'number = self._meet(number, fresh)', 'pass'),),
+        ('sharded_sync::test_plain_tasks_go_elsewhere_where_no_connection_comes_about',),
+    ),
+    Mutant(
         'thread-stops-at-refusal', 10, 'one shard that refuses keeps threads from the tasks of all others',
         (client('sharded/takers', 'except TorrelqueServerError as exc:', 'except ZeroDivisionError as exc:'),),
         ('sharded_sync::test_one_shard_that_refuses_keeps_nobody_from_the_tasks_of_others',),
