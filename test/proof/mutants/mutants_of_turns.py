@@ -151,7 +151,7 @@ GROUPS = (
     Mutant(
         'come-alone-twice', 9, 'of two tasks of a new group that come at once, the first is lost',
         (script('enqueue', 'several, seen[name] = several or seen[name], true', 'seen[name] = true'),),
-        ('groups::test_groups_take_turns_however_much_each_has',),
+        ('groups::test_tasks_of_a_new_group_that_come_in_one_call_are_all_taken_in_order',),
     ),
     Mutant(
         'head-alone-though-others-wait', 9, 'what waits behind a head does not come up',
