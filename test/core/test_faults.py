@@ -80,6 +80,16 @@ async def test_dequeue_is_once(proxy: Proxy, faulty: Torrelque, queue: Torrelque
     assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
 
 
+async def test_a_claim_of_any_id_is_once(proxy: Proxy, faulty: Torrelque, queue: Torrelque) -> None:
+    for own_id in ('say "x"', 'a\\b', 'a\tb', 'ä/ö', 'a-b', 'plain'):
+        await queue.enqueue(own_id, task_id=own_id)
+        lose(proxy, 'lose_reply', 'claim')
+        taken, task = await faulty.dequeue(60)
+        assert (taken, task, taken.attempt) == (own_id, own_id, 1)
+        assert await faulty.release(taken)
+    assert proxy.lossless
+
+
 @pytest.mark.parametrize('loss', LOSSES)
 @pytest.mark.parametrize(
     ('name', 'options', 'status'),

@@ -142,7 +142,8 @@ def test_a_script_is_its_body_with_what_it_uses_and_no_comment(name: str) -> Non
             others = others.replace(line + '\n', '', 1)
         functions = {*re.findall(r'(?m)^local function (\w+)', text)}
         words = [rf'\b{word}[()]' for word in functions] + [rf'\b{word}\b' for word in names_of(text) - functions]
-        needed = any(re.search(word, others) for word in words)
+        # What `leave` needs of these lines is what they do to the bell.
+        needed = any(re.search(word, others) for word in words) or (part, name) == ('tend', 'leave')
         assert (code[0].encode() in script.text) == needed, (name, part)
 
 

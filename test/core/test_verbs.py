@@ -286,10 +286,9 @@ async def test_a_full_queue_refuses(client: redis.asyncio.Redis, queue_name: str
         assert [type(outcome).__name__ for outcome in outcomes] == ['TorrelqueTaskId'] * 3 + ['TorrelqueFullError'] * 7
         assert isinstance(refusal := outcomes[-1], torrelque.TorrelqueFullError) and refusal.size == 3
         taken, _ = await queue.dequeue()
-        with pytest.raises(torrelque.TorrelqueFullError):
-            await queue.enqueue(1, delay=5)
-        with pytest.raises(torrelque.TorrelqueFullError):
-            await queue.enqueue(1, task_id='own')
+        for options in ({}, {'delay': 5}, {'task_id': 'own'}):
+            with pytest.raises(torrelque.TorrelqueFullError):
+                await queue.enqueue(1, **options)
         await queue.bury(taken)
         await queue.enqueue('dead ones are not counted')
         assert (await queue.get_queue_stats()).tasks == 4

@@ -81,6 +81,11 @@ async def test_heads_that_a_claim_has_no_room_for_keep_their_turn(queue: Torrelq
 # Ordered
 
 
+async def test_tasks_of_a_new_group_that_come_in_one_call_are_all_taken_in_order(queue: Torrelque) -> None:
+    ids = await queue.enqueue_many(range(3), group='new')
+    assert [await queue.dequeue(0) for _ in ids] == [(task_id, n) for n, task_id in enumerate(ids)]
+
+
 @pytest.mark.parametrize('bulk', [1, 20])
 async def test_limit_one_is_strict_order(client: redis.asyncio.Redis, queue: Torrelque, bulk: int) -> None:
     await queue.set_limit(concurrency=1)

@@ -5,7 +5,7 @@
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 -- Reply  'ok'
 --@ Keys paused, turns, priority, delayed
---@ Uses time (now, stamp, fraction), ring, probe (probe_of, next_probe), tend, coming (next_coming)
+--@ Uses time (now, stamp, fraction), probe (probe_of, next_probe), coming (next_coming)
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
@@ -15,8 +15,9 @@ if more and redis.call('SISMEMBER', paused, '') == 1 then
   more = probe and probe <= now
 end
 local coming, next_due = next_coming(), tonumber(redis.call('ZRANGE', delayed, '0', '0', 'WITHSCORES')[2])
-local other = not more and probe
+local other, rung = not more and probe, nil
 other = coming and math.min(coming, other or math.huge) or other
-tend(more, false, tonumber(ARGV[3]), true, false, other, next_due)
+local staying, block, rates, written, micros = false, ARGV[3] + 0, true, false, string.sub(fraction, 4)
+--@ Uses tend (until_due)
 
 return 'ok'

@@ -151,7 +151,7 @@ GROUPS = (
     Mutant(
         'come-alone-twice', 9, 'of two tasks of a new group that come at once, the first is lost',
         (script('enqueue', 'several, seen[name] = several or seen[name], true', 'seen[name] = true'),),
-        ('groups::test_groups_take_turns_however_much_each_has',),
+        ('groups::test_tasks_of_a_new_group_that_come_in_one_call_are_all_taken_in_order',),
     ),
     Mutant(
         'head-alone-though-others-wait', 9, 'what waits behind a head does not come up',
@@ -196,7 +196,8 @@ BELL = (
         'enqueue-rings-not', 10, 'nobody is told of a new task',
         (script('enqueue', 'if settle() or noted[1] or rung or #ready > 0 or #ranked > 0 then',
                 'if settle() or begun or rung or #ranked > 0 then'),
-         script('enqueue', "unpack(ids))\n  ring()", 'unpack(ids))')),
+         script('enqueue', "unpack(ids))\n  ring()", 'unpack(ids))'),
+         script('enqueue', "if redis.call('EXISTS', bell) == 0 then", 'if false then')),
         ('bell::test_consumers_share_work_that_was_rung_for_once',),
     ),
     Mutant(
@@ -269,13 +270,29 @@ BELL = (
     ),
     Mutant(
         'claim-leaves-work-unrung', 10, 'whoever sleeps does not learn that a claim left some',
-        (script('_tend', 'local rings = more or wait and', 'local rings = wait and'),),
+        (script('_tend', 'local rings = more or until_due and', 'local rings = until_due and'),),
         ('bell::test_consumers_share_work_that_was_rung_for_once',),
     ),
     Mutant(
         'claim-takes-the-bell-for-rung', 10, 'whoever sleeps does not learn that a claim of plain tasks left some',
         (script('claim', 'more, rung = found > 1, found % 2 == 1', 'more, rung = found > 1, true'),),
+        ('bell', 'model'),
+    ),
+    Mutant(
+        'claim-of-one-takes-the-bell-for-rung', 10, 'whoever sleeps does not learn that a claim of one task left some',
+        (script('claim', 'more, rung = left > 1, left % 2 == 1', 'more, rung = left > 1, true'),),
         ('bell::test_consumers_share_work_that_was_rung_for_once',),
+    ),
+    Mutant(
+        'claim-of-one-takes-the-bell-for-silent', 10, 'the bell counts the claims of one task that leave work',
+        (script('claim', 'more, rung = left > 1, left % 2 == 1', 'more, rung = left > 1, false'),),
+        ('model',),
+    ),
+    Mutant(
+        'claim-of-one-says-that-it-stays', 10, 'nobody keeps the time when whoever did takes a task and goes',
+        (script('claim', 'local staying, rates, written, other = ARGV[5] + 0 > (id and 1 or 0)',
+                'local staying, rates, written, other = true'),),
+        ('model::test_any_order_of_calls_and_faults_is_as_the_model_has_it',),
     ),
     Mutant(
         'claim-takes-the-bell-for-silent', 10, 'the bell counts the claims that leave work',
@@ -290,12 +307,12 @@ BELL = (
     ),
     Mutant(
         'time-of-delays-not-handed-on', 10, 'whoever leaves the bell tells nobody when a delayed task is due',
-        (script('leave', 'other, next_due)', 'other)'),),
+        (script('leave', "tonumber(redis.call('ZRANGE', delayed, '0', '0', 'WITHSCORES')[2])", 'nil'),),
         ('model',),
     ),
     Mutant(
         'bell-always-deleted', 10, 'a claim takes the ring from whoever sleeps',
-        (script('_tend', 'if rings and not rung then\n    ring(rung)\n  end', ''),),
+        (script('_tend', "redis.call('LPUSH', bell, '1')", ''),),
         ('bell::test_consumers_share_work_that_was_rung_for_once',),
     ),
     Mutant(
@@ -305,23 +322,23 @@ BELL = (
     ),
     Mutant(
         'time-not-handed-on', 10, 'nobody keeps the time when the one who did takes a task and goes',
-        (script('_tend', 'local rings = more or wait and wait <= block and not staying', 'local rings = more'),),
+        (script('_tend', 'local rings = more or until_due and until_due <= block and not staying',
+                'local rings = more'),),
         ('model::test_any_order_of_calls_and_faults_is_as_the_model_has_it',),
     ),
     Mutant(
         'time-of-leases-not-kept', 10, 'whoever waits does not know when a lease ends',
-        (script('_tend', 'math.min(next_due or math.huge, next_end or math.huge, next_rated',
-                'math.min(next_due or math.huge, next_rated'),),
+        (script('_tend', 'next_end and next_end + 0 or false', 'false'),),
         ('wait::test_due_and_expired_tasks_come_by_themselves_to_who_waits',),
     ),
     Mutant(
         'time-of-tokens-not-kept', 10, 'whoever waits does not know when a group gets its token',
-        (script('_tend', 'next_end or math.huge, next_rated or math.huge, other', 'next_end or math.huge, other'),),
+        (script('_tend', 'nearest or never, next_rated or never, other', 'nearest or never, other'),),
         ('limits::test_a_rate_is_kept_in_every_window',),
     ),
     Mutant(
         'time-of-probes-not-kept', 10, 'whoever waits at a paused queue does not know when it lets a task through',
-        (script('_tend', 'next_rated or math.huge, other or math.huge)', 'next_rated or math.huge)'),),
+        (script('_tend', 'next_rated or never, other or never)', 'next_rated or never)'),),
         ('probe::test_many_consumers_are_given_one_probe_in_each_interval',),
     ),
     Mutant(
@@ -331,17 +348,17 @@ BELL = (
     ),
     Mutant(
         'time-of-probes-not-handed-on', 10, 'whoever leaves the bell tells nobody when the queue lets a task through',
-        (script('leave', 'local other = not more and probe', 'local other = false'),),
+        (script('leave', 'local other, rung = not more and probe', 'local other, rung = false'),),
         ('probe::test_who_leaves_while_it_keeps_the_time_wakes_another',),
     ),
     Mutant(
         'leaving-rings-not', 10, 'whoever leaves the bell tells nobody of what is left',
-        (script('leave', 'tend(more, false,', "redis.call('DEL', bell)\ntype(more, false,"),),
+        (script('leave', '--@ Uses tend (until_due)', "redis.call('DEL', base .. 'bell')"),),
         ('bell::test_a_ring_during_a_claim_is_not_lost',),
     ),
     Mutant(
         'bell-rung-for-each', 10, 'the bell counts, and wakes whoever waits long after all is taken',
-        (script('_ring', "if rung == false or redis.call('EXISTS', bell) == 0 then", 'if true then'),),
+        (script('_ring', "if redis.call('EXISTS', bell) == 0 then", 'if true then'),),
         ('model',),
     ),
     Mutant(
