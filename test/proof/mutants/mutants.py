@@ -44,6 +44,7 @@ from proof.mutants.mutants_of_loops import CALLING
 from proof.mutants.mutants_of_metrics import MEASURED
 from proof.mutants.mutants_of_moving import MOVING
 from proof.mutants.mutants_of_objects import OBJECTS
+from proof.mutants.mutants_of_one import ONE
 from proof.mutants.mutants_of_operate_bulk import OPERATE_BULK
 from proof.mutants.mutants_of_operate_core import ATTEMPTS
 from proof.mutants.mutants_of_operate_flows import TOLD
@@ -65,7 +66,7 @@ from proof.mutants.mutants_of_watching import WATCH
 
 ROOT = Path(__file__).parents[3]
 MUTANTS = (
-    *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING, *DISPATCHING,
+    *SCRIPTS, *ONE, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING, *DISPATCHING,
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
     *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *GROWING, *MOVING, *TOLD, *ABROAD, *DASHBOARD,

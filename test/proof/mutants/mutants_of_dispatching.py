@@ -83,7 +83,7 @@ DISPATCHING = (
     ),
     Mutant(
         'thread-gives-to-strangers', BEYOND, 'threads give plain tasks to a server to which no connection comes about',
-        (client('sharded/threads', 'number = self._meet(number, fresh)', 'pass'),),
+        (client('sharded/syncanywhere', 'number = self._meet(number, fresh)', 'pass'),),
         ('sharded_sync::test_plain_tasks_go_elsewhere_where_no_connection_comes_about',),
     ),
     Mutant(

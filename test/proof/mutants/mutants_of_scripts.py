@@ -102,11 +102,6 @@ PLACES = (
         ('payloads::test_an_id_in_pending_counts_by_its_state',),
     ),
     Mutant(
-        'hole-not-skipped-by-one', 1, 'what is not pending is handed out alone where an old id says so',
-        (script('claim', "known and known[1] == PENDING and redis.call('HGET'", "known and redis.call('HGET'"),),
-        ('payloads::test_an_id_in_pending_counts_by_its_state',),
-    ),
-    Mutant(
         'cancelled-stays-delayed', 1, 'a cancelled id keeps its place among the delayed',
         (script('_revoke', "redis.call('ZREM', delayed, id)", ''),),
         ('cancel::test_a_cancelled_task_is_not_handed_out',),
@@ -128,21 +123,6 @@ PLACES = (
         ('bulk', 'model'),
     ),
     Mutant(
-        'payload-of-one-left', 2, 'the payload of a task that is released alone stays',
-        (script('release', "redis.call('HDEL', tasks, id)", ''),),
-        ('verbs::test_life_of_a_task_leaves_no_key',),
-    ),
-    Mutant(
-        'one-released-by-any-token', 3, 'whoever lost a lease releases the task of another by a call of its own',
-        (script('release', "(token == '' or attempt .. '-' .. (seen[3] or '') == token) and", ''),),
-        ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told', 'model'),
-    ),
-    Mutant(
-        'one-of-a-group-as-plain', 3, 'a task of a group keeps its slot where it is released alone',
-        (script('release', 'and not seen[4] and', 'and'),),
-        ('groups',),
-    ),
-    Mutant(
         'payload-left-with-result', 2, 'the payload of a task that was released with a result stays',
         (script('release', "unpack(ids))\n  redis.call('HDEL', tasks, unpack(ids))\nend", 'unpack(ids))\nend'),),
         ('verbs', 'cancel', 'payloads'),
@@ -159,12 +139,6 @@ PLACES = (
         ('faults', 'silence', 'damage', 'bulk', 'model'),
     ),
     Mutant(
-        'enqueue-of-one-double-as-plain', 5, 'an enqueue of one task that comes after its own repetition counts as new',
-        (script('enqueue', "if redis.call('HSET', tasks, id, ARGV[5]) == 1 then",
-                "if redis.call('HSET', tasks, id, ARGV[5]) then"),),
-        ('faults', 'silence', 'damage', 'model'),
-    ),
-    Mutant(
         'payload-gone-early', 2, 'the payload is deleted with the hand-out',
         (script('_hand', 'local nth', "redis.call('HDEL', tasks, id)\nlocal nth"),),
         ('verbs::test_life_of_a_task_leaves_no_key',),
@@ -178,12 +152,6 @@ PLACES = (
         'state-left', 2, 'the state of a released task stays',
         (script('release', "if m > 0 then\n    redis.call('DEL', unpack(states))", 'if m > 0 then'),),
         ('bulk', 'model'),
-    ),
-    Mutant(
-        'state-of-one-left', 2, 'the state of a task that is released alone stays',
-        (script('release', "redis.call('DEL', key)\n    else\n      redis.call('DEL', key, record)",
-                "redis.call('DEL', base)\n    else\n      redis.call('DEL', record)"),),
-        ('verbs::test_life_of_a_task_leaves_no_key',),
     ),
     Mutant(
         'final-state-for-ever', 2, 'a kept result has no end',
@@ -227,11 +195,6 @@ PLACES = (
         'record-stays', 2, 'the record of a claim whose reply has come stays where a call of plain tasks names it',
         (script('release', 'states[m] = record', 'states[m] = base'),),
         ('model',),
-    ),
-    Mutant(
-        'record-left-by-a-release-of-one', 2, 'a release of one task leaves the record whose reply has come',
-        (script('release', "redis.call('DEL', key, record)", "redis.call('DEL', key)"),),
-        ('verbs::test_life_of_a_task_leaves_no_key', 'model'),
     ),
     Mutant(
         'holes-not-forgotten', 2, 'a list of nothing but holes stays',
@@ -344,16 +307,6 @@ TWICE = (
         ('faults', 'bulk', 'model'),
     ),
     Mutant(
-        'record-of-one-not-written', 6, 'a claim of one that is sent again takes another, whose lease runs for nobody',
-        (script('claim', "redis.call('SET', record, text or", 'type(text or'),),
-        ('faults::test_dequeue_is_once',),
-    ),
-    Mutant(
-        'record-of-one-as-it-stands', 6, 'a claim of an id that is no JSON as it stands fails when it is sent again',
-        (script('claim', "string.find(id, '^%w+$') and ", ''),),
-        ('faults::test_a_claim_of_any_id_is_once',),
-    ),
-    Mutant(
         'claim-record-when-resent-alone', 6, 'a claim that comes after its own repetition takes tasks that nobody gets',
         (script('claim', "last = redis.call('GET', record)", "last = resent and redis.call('GET', record)"),),
         ('faults::test_a_call_that_arrives_after_its_own_repetition_changes_nothing',),
@@ -371,16 +324,6 @@ HARM = (
         (script('claim', "local key = state .. id\n      local known = bytes < max_bytes and redis.pcall(",
                 'local key = state .. id\n      local known = bytes < max_bytes and redis.call('),),
         ('payloads::test_a_damaged_task_is_reported_and_harms_no_other', 'damage', 'model'),
-    ),
-    Mutant(
-        'broken-key-fails-claim-of-one', 8, 'one id whose key holds something else fails every claim of one task',
-        (script('claim', 'local known = id and redis.pcall(', 'local known = id and redis.call('),),
-        ('payloads::test_a_damaged_task_is_reported_and_harms_no_other',),
-    ),
-    Mutant(
-        'odd-one-not-put-back', 8, 'one id that cannot be handed out is never told of',
-        (script('claim', "redis.call('RPUSH', pending, id)", ''),),
-        ('payloads::test_a_damaged_task_is_reported_and_harms_no_other',),
     ),
     Mutant(
         'broken-key-fails-sweep', 8, 'one id whose key holds something else keeps all that is due from coming',
@@ -408,11 +351,6 @@ HARM = (
     Mutant(
         'dead-ones-fill-the-queue', BEYOND, 'dead tasks are counted against max_tasks',
         (script('enqueue', "redis.call('HLEN', tasks) - redis.call('ZCARD', dead)", "redis.call('HLEN', tasks)"),),
-        ('verbs::test_a_full_queue_refuses',),
-    ),
-    Mutant(
-        'full-for-several-alone', 8, 'a full queue takes tasks in that come one by one',
-        (script('enqueue', "and ARGV[2] == '' and string.byte", 'and string.byte'),),
         ('verbs::test_a_full_queue_refuses',),
     ),
     Mutant(
