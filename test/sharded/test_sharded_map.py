@@ -20,6 +20,7 @@ from support.servers import MakeServer, RealServer
 from support.sharding import NAME, all_keys, open_cluster, open_one, open_servers, tags_of
 from support.topology import Cluster
 from torrelque import Torrelque
+from torrelque.aio.client import _links
 from torrelque.cli.naming import as_it_is
 from torrelque.sharded import Sharded, sync
 from torrelque.sharded.finding import find_map
@@ -314,3 +315,18 @@ async def test_a_shard_is_a_queue_like_any_other(server: RealServer) -> None:
             found, task = await own.dequeue(20)
             assert (found, task) == (task_id, 'a')
             assert await own.release(found)
+
+
+async def test_opening_that_is_cancelled_at_any_turn_leaves_no_connection(server: RealServer) -> None:
+    opened, turns = False, 0
+    while not opened:
+        async with server.client() as client:
+            queue = Sharded(client, queue=f'opening-{turns}', shards=2)
+            opening = asyncio.ensure_future(queue.ready())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            opened, turns = opening.done(), turns + 1
+            opening.cancel()
+            await queue.aclose()
+            await asyncio.wait([opening])
+            assert not _links.get(client)

@@ -247,7 +247,7 @@ class Base(TorrelqueQueue):
             result: T = over.value
             return result
         finally:
-            await asyncio.gather(*(queue.aclose() for queue in asked_by.values()))
+            await _close(asked_by.values())
 
     async def _gather(self, calls: Iterable[Awaitable[Any]], hasty: bool) -> list[Any]:
         """The replies to some calls, or the errors that came in their stead."""
@@ -454,3 +454,16 @@ class Base(TorrelqueQueue):
                 number = self._shards.index(await self._holder(task_id))
             places.setdefault(number, []).append(place)
         return places
+
+
+async def _close(queues: Iterable[Torrelque]) -> None:
+    """Close queue objects; when cancelled, all the same, because one that is not would keep its connection."""
+    closings = [asyncio.ensure_future(queue.aclose()) for queue in queues]
+    cancelled: asyncio.CancelledError | None = None
+    while not all(closing.done() for closing in closings):
+        try:
+            await asyncio.wait(closings)
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is not None:
+        raise cancelled

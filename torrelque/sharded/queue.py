@@ -98,13 +98,16 @@ class Sharded(Growth, Schedules, Flows):
         if self._opening is not None and not self._opening.done():
             self._opening.cancel()
             await asyncio.wait([self._opening])
-        for probe in [*self._probes.values(), *self._refusing.values(), *self._greetings.values()]:
-            probe.cancel()
+        looking = [*self._probes.values(), *self._refusing.values(), *self._greetings.values()]
+        for look in looking:
+            look.cancel()
         await self._stop_following()
         siblings, self._siblings = self._siblings, {}
         if self._dispatcher is not None:
             await self._dispatcher.close()
         await asyncio.gather(*(queue.aclose() for queue in (*siblings.values(), *self._shards)))
+        if looking:
+            await asyncio.wait(looking)
 
     def another(
         self,
