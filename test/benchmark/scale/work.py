@@ -173,9 +173,15 @@ class Tally:
         self.drained += count
 
     def look_for_keys(self, client: redis.Redis) -> None:
-        """Note the keys that remain; the last record of a claim goes by itself, in a minute at the latest."""
+        """Note the keys that remain; what has a time to live goes by itself, in a minute at the latest."""
+        until = time.monotonic() + 100
+        while (left := self._keys(client)) and time.monotonic() < until:
+            time.sleep(0.05)
+        self.keys += left
+
+    def _keys(self, client: redis.Redis) -> list[str]:
         left: list[Any] = client.keys('*')
-        self.keys += [key.decode() for key in left if b':claim:' not in key]
+        return [key.decode() for key in left if b':claim:' not in key]
 
 
 @contextmanager
