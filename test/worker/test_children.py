@@ -82,11 +82,14 @@ def read_nothing(delivery: Any) -> None:
 
 @handler
 def fork_and_die(delivery: Any) -> None:
-    # It leaves the group, and holds all that was open.
+    # It leaves the group, and holds all that was open; before it has left, it would be killed with the group.
+    reader, writer = os.pipe()
     if not (pid := os.fork()):
         os.setsid()
+        os.write(writer, b'.')
         time.sleep(600)
         os._exit(0)
+    os.read(reader, 1)
     delivery.report(pid)
     os._exit(3)
 

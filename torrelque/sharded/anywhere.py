@@ -10,7 +10,7 @@ import asyncio
 import functools
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from torrelque import (
@@ -130,10 +130,7 @@ class Anywhere(base.Base):
                 if not self._notice(other, exc):
                     raise
                 refused.append(exc)
-        full = [error.size for error in refused if isinstance(error, TorrelqueFullError)]
-        if not full:
-            raise first
-        raise TorrelqueFullError(sum(full), self.name) from first
+        raise refusal(self.name, refused)
 
     def _notice(self, number: int, error: TorrelqueError) -> bool:
         """A call has failed at a shard, maybe because that is away or takes no writes; whether it surely was not
@@ -180,3 +177,13 @@ class Anywhere(base.Base):
             self._refusing.pop(number, None)
             if not self._refusing:
                 self._chooser.is_up = self._is_up
+
+
+def refusal(queue: str, refused: Sequence[TorrelqueError]) -> TorrelqueError:
+    """The error of what no shard has taken: that they are full, where any is, or what the first one said."""
+    full = [error.size for error in refused if isinstance(error, TorrelqueFullError)]
+    if not full:
+        return refused[0]
+    error = TorrelqueFullError(sum(full), queue)
+    error.__cause__ = refused[0]
+    return error

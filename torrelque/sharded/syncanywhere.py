@@ -13,7 +13,7 @@ from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueFullErr
 from torrelque.sync import Torrelque
 
 from . import inside, shards, threads
-from .anywhere import FAILURES
+from .anywhere import FAILURES, refusal
 
 T = TypeVar('T')
 
@@ -42,10 +42,7 @@ class Anywhere(threads.Base):
                 if not self._notice(other, exc):
                     raise
                 refused.append(exc)
-        full = [error.size for error in refused if isinstance(error, TorrelqueFullError)]
-        if not full:
-            raise first
-        raise TorrelqueFullError(sum(full), self.name) from first
+        raise refusal(self.name, refused)
 
     def _meet(self, number: int, fresh: bool) -> int:
         """A shard that is there: the one that was chosen or, where that is silent, another."""
