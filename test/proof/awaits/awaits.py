@@ -382,6 +382,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--server', default='valkey9')
     parser.add_argument('--case', default='', help='a part of the names of the calls to try')
+    parser.add_argument('--only', nargs='+', metavar='NAME', help='the names of the calls to try')
     options = parser.parse_args(arguments)
-    cases = [case for case in ALL if options.case in case.name]
+    cases = [case for case in ALL if options.case in case.name and case.name in (options.only or [case.name])]
     return drive('await points', options.server, lambda server: try_cases(server, cases, Effort()))

@@ -108,6 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--first', type=int, default=1, help='the seed of the sample')
     parser.add_argument('--server', default='valkey9', help='the kind of server')
     parser.add_argument('--at-once', type=int, default=1, help='processes, each with a server')
+    parser.add_argument('--begin', type=int, default=1, help='with which piece of all')
+    parser.add_argument('--pieces', type=int, help='so many pieces alone')
     args = parser.parse_args(argv)
     began = time.monotonic()
     tried = [
@@ -115,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for count in ([args.tasks] if args.tasks else [1, 2, 3, 4])
         for name, several in plans(count, args.only, args.sample, args.first)
         for start in range(0, len(several), 200)
-    ]
+    ][args.begin - 1 :][: args.pieces]
     figures, faults = collections.Counter[str](), list[str]()
     with ProcessPoolExecutor(args.at_once) as pool:
         for done, (its_figures, its_faults) in enumerate(pool.map(functools.partial(_try, args.server), tried), 1):
@@ -123,4 +125,5 @@ def main(argv: Sequence[str] | None = None) -> int:
             faults += its_faults
             print(f'{done} of {len(tried)}: {dict(figures)}, {len(faults)} found', flush=True)
     seconds = round(time.monotonic() - began, 1)
-    return conclude({'layer': 'flows', 'server': args.server, **figures, 'seconds': seconds}, faults)
+    asked = {'layer': 'flows', 'server': args.server, 'pieces': len(tried)}
+    return conclude({**asked, **figures, 'seconds': seconds}, faults)
