@@ -193,7 +193,7 @@ def _servers() -> Iterator[Campaign]:
 def _faults() -> Iterator[Campaign]:
     yield Rows(
         name='mutants', about='hand-made faults, each to be caught by the ordinary suite',
-        command='proof.mutants --jobs 2 --only {rows}', names=names_of_mutants, each=5, most=200, mutants=True,
+        command='proof.mutants --jobs 4 --only {rows}', names=names_of_mutants, each=5, most=200, mutants=True,
         kinds=('valkey9',),
     )  # fmt: skip
 
