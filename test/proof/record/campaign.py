@@ -53,14 +53,15 @@ class Campaign:
     kinds: tuple[str, ...] = ()
     """Kinds of servers, where it needs certain ones."""
     environ: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+    """Modules besides its own that must be there."""
     python: str = ''
     """A version, where it needs a certain one."""
 
     def missing(self, here: Here) -> str:
         """What it needs and is not here, '' where nothing is."""
-        module = self.command.split()[0]
-        if importlib.util.find_spec(module) is None:
-            return f'there is no {module} yet'
+        if none := [name for name in (self.command.split()[0], *self.modules) if not is_there(name)]:
+            return f'there is no module {none[0]}'
         lacking = [kind for kind in self.kinds if kind not in here.servers]
         if not here.python(self.python):
             lacking.append(f'Python {self.python}')
@@ -189,6 +190,13 @@ class Rows(Campaign):
 
     def read(self, order: Order, text: str, status: int | None) -> Outcome:
         return read_mutants(text, order.rows) if self.mutants else read_rows(text, status, order.rows, self.counts)
+
+
+def is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def modules_of(folder: str) -> Mapping[str, str]:

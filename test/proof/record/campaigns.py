@@ -5,6 +5,7 @@ How long something takes is a guess at first, for a machine of two processors; t
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping
 
 from proof.record.campaign import TEST, Campaign, Rows, Seeds, Steps, modules_of
@@ -37,6 +38,16 @@ def names_of_calls() -> Mapping[str, str]:
     from proof.awaits.cases_of_flows import ALL
 
     return {case.name: '' for case in ALL}
+
+
+def halves_of_targets() -> Mapping[str, str]:
+    """Half an hour each, so that one fits into less than an hour."""
+    try:
+        targets = importlib.import_module('proof.fuzz.targets').TARGETS
+    except ImportError:
+        return {}
+    halves = ('first', 'second')
+    return {f'{name}, {half} half hour': f'{name} --minutes 30' for half in halves for name in targets}
 
 
 def _models() -> Iterator[Campaign]:
@@ -144,7 +155,8 @@ def _storms() -> Iterator[Campaign]:
     )  # fmt: skip
     yield Seeds(
         name='chaos-apps', about='applications as they are run, with faults of all kinds',
-        command=f'proof.chaos.apps --seconds 15 {seeds}', goals={'seeds': 200}, counts=CHAOS, each=45,
+        command='proof.chaos.apps --seconds 8 --server {mix} --first {first} --seeds {count}', goals={'seeds': 500},
+        counts=('tasks', 'handouts', 'flows', 'faults', 'lost', 'twice'), each=45,
     )  # fmt: skip
     yield Seeds(
         name='proxied', about='consumers behind connections that are cut at any moment',
@@ -195,6 +207,11 @@ def _faults() -> Iterator[Campaign]:
         name='mutants', about='hand-made faults, each to be caught by the ordinary suite',
         command='proof.mutants --jobs 4 --only {rows}', names=names_of_mutants, each=5, most=200, mutants=True,
         kinds=('valkey9',),
+    )  # fmt: skip
+    yield Rows(
+        name='fuzz', about='bytes sought by coverage for all that reads what others have written, an hour each',
+        command='proof.fuzz {row}', modules=('atheris',), names=halves_of_targets, each=1830, sure=1.03,
+        counts=('executions',),
     )  # fmt: skip
 
 

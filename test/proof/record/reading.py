@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 FIGURES = re.compile(r'(\{.*\})$')
-SEED = re.compile(r'^(?:seed|round) (\d+) (?:\w+ )?\{')
+SEED = re.compile(r'^(?:seed|round) (\d+) (?:[\w-]+ )*\{')
 PASSED = re.compile(r'^seed \d+ \w+:')
 STOPPED = re.compile(r'\b(?:seed|storm|history) (\d+) fails')
 FAILED = re.compile(r'^(?:FAILED|ERROR) (test\S*?::.+)$')
@@ -51,7 +51,10 @@ def figures_in(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 def last_figures(lines: Sequence[str]) -> dict[str, Any] | None:
     """The figures of the whole run, None where it did not come to its end."""
     last = [*figures_in(line for line in lines[-1:] if line.startswith('{'))]
-    return last[0] if last and 'faults_found' in last[0] else None
+    for figures in last:
+        # The fuzzing of one reader says `found`.
+        figures.setdefault('faults_found', figures.get('found'))
+    return last[0] if last and last[0]['faults_found'] is not None else None
 
 
 def sums(said: Iterable[Mapping[str, Any]], names: Iterable[str]) -> dict[str, int]:

@@ -145,6 +145,8 @@ def test_the_least_complete_campaign_is_next_and_among_complete_ones_that_of_the
 def test_every_campaign_has_a_part_that_fits_into_an_hour_or_so() -> None:
     assert len({campaign.name for campaign in CAMPAIGNS}) == len(CAMPAIGNS)
     for campaign in CAMPAIGNS:
+        if isinstance(campaign, Rows) and not campaign.names():
+            continue
         order = campaign.plan([], 3900, HERE)
         assert order, campaign.name
         assert not [word for word in (*order.words, *order.environ.values()) if '{' in word], order
