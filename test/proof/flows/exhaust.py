@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import collections
 import functools
+import json
 import random
 import time
 from collections.abc import Iterable, Sequence
@@ -120,10 +121,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     ][args.begin - 1 :][: args.pieces]
     figures, faults = collections.Counter[str](), list[str]()
     with ProcessPoolExecutor(args.at_once) as pool:
-        for done, (its_figures, its_faults) in enumerate(pool.map(functools.partial(_try, args.server), tried), 1):
+        pieces = enumerate(pool.map(functools.partial(_try, args.server), tried), args.begin)
+        for piece, (its_figures, its_faults) in pieces:
             figures.update(its_figures)
             faults += its_faults
-            print(f'{done} of {len(tried)}: {dict(figures)}, {len(faults)} found', flush=True)
+            print(f'piece {piece} {json.dumps({**its_figures, "faults_found": len(its_faults)})}', flush=True)
     seconds = round(time.monotonic() - began, 1)
     asked = {'layer': 'flows', 'server': args.server, 'pieces': len(tried)}
     return conclude({**asked, **figures, 'seconds': seconds}, faults)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from proof.record.campaign import TEST, Campaign, Rows, Seeds, Steps, modules_of
 
+PIECES = 92
+"""Of flows: see `proof.flows --pieces`."""
 PYTHONS = ('3.10', '3.11', '3.12', '3.13', '3.14')
 SERVERS = {
     'valkey9': 'Valkey 9', 'redis6': 'Redis 6.2', 'valkey8': 'Valkey 8', 'redis8': 'Redis 8', 'redis7': 'Redis 7',
@@ -113,9 +115,6 @@ def _random_calls() -> Iterator[Campaign]:
         command='proof.flows --at-once 2 --begin {first} --pieces {count}', goals={'seeds': PIECES}, unit='pieces',
         counts=('flows', 'steps'), each=120, last=PIECES, kinds=('valkey9',),
     )  # fmt: skip
-
-
-PIECES = 100
 
 
 def _points() -> Iterator[Campaign]:

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 FIGURES = re.compile(r'(\{.*\})$')
-SEED = re.compile(r'^(?:seed|round) (\d+) (?:[\w-]+ )*\{')
-PASSED = re.compile(r'^seed \d+ \w+:')
+SEED = re.compile(r'^(?:seed|round|piece) (\d+) (?:[\w-]+ )*\{')
+PASSED = re.compile(r'^(?:seed \d+ \w+:|\{)')
 STOPPED = re.compile(r'\b(?:seed|storm|history) (\d+) fails')
 FAILED = re.compile(r'^(?:FAILED|ERROR) (test\S*?::.+)$')
 CAUGHT = re.compile(r'^(\S+): (caught|hangs) by (.*) \([\d.]+ s\)$')
@@ -108,12 +108,15 @@ def read_tests(text: str, status: int | None, first: int, names: Sequence[str]) 
 
 
 def read_rows(text: str, status: int | None, rows: Sequence[str], names: Sequence[str]) -> Outcome:
-    """What was run of rows that are all done where there is an end."""
+    """What was run of rows, which are all done where there is an end."""
     lines = text.splitlines()
     figures = last_figures(lines)
     failed = [match[1][:LONGEST] for line in lines if (match := FAILED.match(line))]
     if figures is None and not (failed or status == 0):
-        return Outcome({}, [])
+        # Some tell of each row when it is done.
+        done = [said for said in figures_in(lines) if said.get('row') in rows]
+        found = trouble(lines) if any(said['faults'] for said in done) else []
+        return Outcome({}, found, rows=tuple(said['row'] for said in done))
     faults = figures['faults_found'] if figures else len(failed)
     found = failed[:MOST] or trouble(lines[:-1]) or [f'{faults} faults'] if faults else []
     return Outcome(sums([figures or {}], names), found, rows=rows)

@@ -235,6 +235,8 @@ def test_rows_are_read() -> None:
     assert read_rows('{"points": 3, "faults_found": 0}', 0, ['a'], ['points']) == Outcome({'points': 3}, [], rows=['a'])
     assert read_rows('FAILED test/a.py::b - no', 1, ['a'], []).found == ['test/a.py::b - no']
     assert read_rows('..', None, ['a'], []) == Outcome({}, [])
+    cut = '{"row": "a", "faults": 0}\nit does not end\n{"row": "b", "faults": 1}\n{"row": "c", "fau'
+    assert read_rows(cut, None, ['a', 'b', 'c'], []) == Outcome({}, ['it does not end'], rows=('a', 'b'))
     text = 'a: caught by test/x.py::y (3.1 s)\nb: SURVIVED (nobody sees it)\nc: the tests could not be run\n'
     outcome = Outcome({'caught': 1, 'survived': 1}, ['b: SURVIVED (nobody sees it)'], rows=['a', 'b'])
     assert read_mutants(text, ['a', 'b', 'c']) == outcome
