@@ -1,6 +1,6 @@
 """Flows over two queues under random calls, whose replies may be lost, carried by clients that may die.
 
-`TORRELQUE_STORMS` is how many there are on each server, in pieces of `PIECE`.
+`TORRELQUE_STORMS` is how many there are on each server, in pieces of `PIECE`, `TORRELQUE_SEED` the number of the first.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from support.servers import RealServer
 from support.wandering import Wandering
 
 FULL = int(os.environ.get('TORRELQUE_STORMS', '5'))
+FIRST = int(os.environ.get('TORRELQUE_SEED', '1000'))
 PIECE = min(25, FULL)
 
 
@@ -24,6 +25,6 @@ def test_flows_over_two_queues_hold_in_a_storm(server: RealServer) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize('start', range(1000, 1000 + FULL, PIECE))
+@pytest.mark.parametrize('start', range(FIRST, FIRST + FULL, PIECE))
 def test_flows_over_two_queues_hold_in_many_storms(server: RealServer, start: int) -> None:
     blow_all(Wandering, server, range(start, start + PIECE))

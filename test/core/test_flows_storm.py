@@ -1,6 +1,6 @@
 """Flows under random calls, whose replies may be lost: what must hold between them, and that each flow ends.
 
-`TORRELQUE_STORMS` is how many there are on each server, in pieces of `PIECE`.
+`TORRELQUE_STORMS` is how many there are on each server, in pieces of `PIECE`, `TORRELQUE_SEED` the number of the first.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torrelque.protocol import flows
 from torrelque.protocol.steps import Walk
 
 FULL = int(os.environ.get('TORRELQUE_STORMS', '10'))
+FIRST = int(os.environ.get('TORRELQUE_SEED', '1000'))
 PIECE = min(50, FULL)
 
 
@@ -27,7 +28,7 @@ def test_flows_hold_in_a_storm(server: RealServer) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize('start', range(1000, 1000 + FULL, PIECE))
+@pytest.mark.parametrize('start', range(FIRST, FIRST + FULL, PIECE))
 def test_flows_hold_in_many_storms(server: RealServer, start: int) -> None:
     blow_all(Storm, server, range(start, start + PIECE))
 

@@ -10,6 +10,7 @@ go first are taken.  For a task that the claim gives there is none, but for thos
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 from collections.abc import Callable, Coroutine
@@ -327,6 +328,7 @@ async def prove(server: RealServer, histories: int, spoilt: bool) -> None:
         except Exception as exc:
             print(f'history {number}:', *await shrink(server, history, number, spoilt), sep='\n')
             raise AssertionError(f'history {number} fails') from exc
+    print(f'\n{json.dumps({"histories": histories, "first": FIRST, "last": FIRST + histories - 1})}')
 
 
 @pytest.mark.timeout(0 if FULL else 1800)  # what fails is made short first

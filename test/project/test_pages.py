@@ -228,7 +228,7 @@ def test_architecture_has_every_module_of_the_core_and_every_script() -> None:
 IMAGES = ROOT / 'docs' / 'image'
 
 
-@pytest.mark.parametrize('name', ['alert', 'flow', 'overview', 'rooms', 'states', 'throughput', 'trace'])
+@pytest.mark.parametrize('name', ['alert', 'flow', 'overview', 'rooms', 'runs', 'states', 'throughput', 'trace'])
 def test_picture_is_what_its_script_draws(name: str, tmp_path: Path) -> None:
     """Where it is red: ``python docs/image/NAME.py`` draws it anew."""
     subprocess.run([sys.executable, str(IMAGES / f'{name}.py'), str(tmp_path)], check=True)
@@ -256,7 +256,7 @@ def test_picture_of_the_states_has_every_state_and_every_transition(monkeypatch:
     assert len({*shown}) == len(shown)
 
 
-@pytest.mark.parametrize('name', ['alert', 'flow', 'overview', 'states', 'throughput', 'trace'])
+@pytest.mark.parametrize('name', ['alert', 'flow', 'overview', 'runs', 'states', 'throughput', 'trace'])
 @pytest.mark.parametrize('theme', ['light', 'dark'])
 def test_picture_can_be_read_aloud(name: str, theme: str) -> None:
     tree = ElementTree.parse(IMAGES / f'{name}-{theme}.svg').getroot()

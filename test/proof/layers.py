@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from support.servers import RealServer
@@ -35,6 +35,15 @@ def conclude(figures: Mapping[str, Any], faults: Sequence[object]) -> int:
         print(fault)
     print(json.dumps({**figures, 'faults_found': len(faults)}))
     return 1 if faults else 0
+
+
+def in_time(numbers: Iterable[int], seconds: float | None) -> Iterator[int]:
+    """Numbers, one after the other, until so many seconds are over; all of them, where that is None."""
+    end = None if seconds is None else time.monotonic() + seconds
+    for number in numbers:
+        if end is not None and time.monotonic() > end:
+            return
+        yield number
 
 
 def drive(layer: str, kind: str, run: Callable[[RealServer], Found]) -> int:

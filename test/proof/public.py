@@ -255,7 +255,8 @@ def main() -> int:
         make_peer = Reference
     server, lease = Running(options.socket), LEASES[options.peer]
     steps, found = run_machine(server, make_peer, lease, options.steps, options.seed)
-    print(json.dumps({'peer': options.peer, 'steps': steps, 'faults_found': found}))
+    print(*found, sep='\n')
+    print(json.dumps({'peer': options.peer, 'first': options.seed, 'steps': steps, 'faults_found': len(found)}))
     return 1 if found else 0
 
 

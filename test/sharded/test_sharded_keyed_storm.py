@@ -1,10 +1,15 @@
-"""Whoever moves groups to new shards is killed again and again, while tasks come and go."""
+"""Whoever moves groups to new shards is killed again and again, while tasks come and go.
+
+`TORRELQUE_STORMS` is how many storms there are on each server, `TORRELQUE_SEED` the number of the first.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import itertools
+import json
+import os
 import random
 
 import pytest
@@ -16,6 +21,9 @@ from support.sharding import NAME, open_one
 from torrelque.sharded import Sharded, moving
 
 pytestmark = pytest.mark.first_server
+
+STORMS = int(os.environ.get('TORRELQUE_STORMS', '2'))
+FIRST = int(os.environ.get('TORRELQUE_SEED', '0'))
 
 
 @pytest.fixture(autouse=True)
@@ -145,7 +153,7 @@ class Storm:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize('seed', range(2))
+@pytest.mark.parametrize('seed', range(FIRST, FIRST + STORMS))
 async def test_whoever_moves_groups_may_be_killed_at_any_time(server: RealServer, seed: int) -> None:
     random.seed(seed)
     async with contextlib.AsyncExitStack() as stack:
@@ -189,3 +197,4 @@ async def test_whoever_moves_groups_may_be_killed_at_any_time(server: RealServer
         assert {*storm.others} == storm.expected
         assert (await queues[3].get_queue_stats()).tasks == 0
         assert [await shard.command('EXISTS', shard.keys['stage']) for shard in queues[3].shards] == [0] * 4
+    print(f'\n{json.dumps({"storms": 1, "first": seed, "last": seed})}')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from typing import Protocol
@@ -27,4 +28,5 @@ def blow_all(kind: Callable[[redis.Redis, int], Blows], server: RealServer, seed
             try:
                 storm.blow(storm.random.choice([60, 150, 300]))
             except (AssertionError, redis.RedisError) as exc:
-                raise AssertionError(f'storm {seed}') from exc
+                raise AssertionError(f'storm {seed} fails') from exc
+    print(f'\n{json.dumps({"storms": len(seeds), "first": seeds[0], "last": seeds[-1]})}')

@@ -353,9 +353,12 @@ def small_calls_and_long_waits() -> Iterator[None]:
         yield
 
 
-def try_cases(server: RealServer, cases: Sequence[Case], effort: Effort) -> Found:
-    """Do everything with calls; figures, and what is wrong."""
-    turns, faults = Turns(), []
+def try_cases(server: RealServer, cases: Sequence[Case], effort: Effort, aloud: bool = False) -> Found:
+    """Do everything with calls; figures, and what is wrong.
+
+    :param aloud: whether it is printed when one is done, so that a run that is cut off counts for those.
+    """
+    turns, faults = Turns(), list[str]()
     loop = asyncio.SelectorEventLoop(turns)
     rig = Rig(server, turns)
     loop.set_exception_handler(rig.noise.complain)
@@ -363,11 +366,15 @@ def try_cases(server: RealServer, cases: Sequence[Case], effort: Effort) -> Foun
     async def run() -> None:
         await rig.start()
         for case in cases:
+            before = len(faults)
             try:
                 await rig.all_of(case, effort)
             except Exception as exc:
                 faults.append(f'{rig.about}: {describe(exc)}')
                 rig.noise.heard.clear()
+            if aloud:
+                said = json.dumps({'row': case.name, 'faults': len(faults) - before})
+                print(*faults[before:], said, sep='\n', flush=True)
         await rig.stop()
 
     try:
@@ -382,6 +389,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--server', default='valkey9')
     parser.add_argument('--case', default='', help='a part of the names of the calls to try')
+    parser.add_argument('--only', nargs='+', metavar='NAME', help='the names of the calls to try')
     options = parser.parse_args(arguments)
-    cases = [case for case in ALL if options.case in case.name]
-    return drive('await points', options.server, lambda server: try_cases(server, cases, Effort()))
+    cases = [case for case in ALL if options.case in case.name and case.name in (options.only or [case.name])]
+    return drive('await points', options.server, lambda server: try_cases(server, cases, Effort(), True))

@@ -38,6 +38,7 @@ from proof.chaos.workload import WORKLOAD, Child
 from proof.history import History, Recorder
 from proof.history_checks import check_history, unheard
 from proof.invariants import Fault, check_all_came, check_connections, check_empty, check_keys, check_progress
+from proof.layers import in_time
 from proof.peers import job_of
 from proof.standstill import FAILING, STRANDED
 from support.servers import RealServer
@@ -329,7 +330,7 @@ async def run_seeds(options: argparse.Namespace, peer: str, python: str) -> Figu
     """Seed after seed."""
     sums = Figures()
     kinds = options.server.split(',')
-    for seed in range(options.first, options.first + options.seeds):
+    for seed in in_time(range(options.first, options.first + options.seeds), options.until):
         kind = kinds[seed % len(kinds)]
         async with open_place(kind, peer, python, options.rate, options.worker) as place:
             figures = await _run_round(place, seed, options.seconds, options.keep)
@@ -358,6 +359,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, default=10)
     parser.add_argument('--first', type=int, default=1, help='the first seed')
     parser.add_argument('--seconds', type=float, default=15.0, help='of faults, for each seed')
+    parser.add_argument('--until', type=float, help='s after which no further seed begins')
     parser.add_argument('--server', default='valkey9', help='a kind, or some by turns: valkey9,redis6')
     parser.add_argument('--soak', type=float, default=0.0, help='seconds of rounds on one server, instead of seeds')
     parser.add_argument('--rate', type=float, default=RATE, help='faults each second; 0 is a run without any')

@@ -34,6 +34,7 @@ from proof.chaos.flows_judge import Ended, Journals, Sent
 from proof.chaos.herd import Herd
 from proof.chaos.workload import Child
 from proof.invariants import Fault, check_keys
+from proof.layers import in_time
 from proof.peers import FAILURES, connect
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus as Status
 from torrelque.flows import FlowFailedError, FlowHandle
@@ -357,6 +358,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, default=10)
     parser.add_argument('--first', type=int, default=1, help='the first seed')
     parser.add_argument('--seconds', type=float, default=5.0, help='of faults, for each seed')
+    parser.add_argument('--until', type=float, help='s after which no further seed begins')
     parser.add_argument('--server', default='valkey9', help='a kind, or some by turns: valkey9,redis6')
     parser.add_argument('--keep', type=Path, default=Path(tempfile.gettempdir()), help='where histories are kept')
     return parser.parse_args(arguments)
@@ -366,7 +368,7 @@ async def run_seeds(options: argparse.Namespace) -> tuple[Counter[str], int]:
     """Seed after seed."""
     counts: Counter[str] = Counter()
     faults, kinds = 0, options.server.split(',')
-    for seed in range(options.first, options.first + options.seeds):
+    for seed in in_time(range(options.first, options.first + options.seeds), options.until):
         found = await run_seed(kinds[seed % len(kinds)], seed, options.seconds, options.keep)
         counts += found.counts + Counter(seeds=1)
         faults += len(found.found)

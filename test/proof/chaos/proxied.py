@@ -26,6 +26,7 @@ import redis.asyncio
 
 from proof.chaos.cutting import Cutter
 from proof.dumps import dump_all, shorten
+from proof.layers import in_time
 from proof.pulse import Pulse
 from proof.standstill import FAILING, STANDSTILL, STILL, Watchman
 from support.servers import RealServer
@@ -212,23 +213,24 @@ async def run_seeds(options: argparse.Namespace) -> tuple[Counter[str], list[str
     counts: Counter[str] = Counter()
     found: list[str] = []
     kinds = options.server.split(',')
-    for place, kind in enumerate(kinds):
-        with RealServer(kind) as server:
-            for seed in range(options.first + place, options.first + options.seeds, len(kinds)):
-                run = Run(server, seed, options.seconds, options.keep)
-                what = await run.run()
-                longest = run.watchman.longest
-                run.counts['seeds'] = 1
-                counts += run.counts
-                counts['longest_ms'] = max(counts['longest_ms'], round(longest * 1000))
-                counts['longest_roll_ms'] = max(counts['longest_roll_ms'], round(run.roll * 1000))
-                quiet = f'the longest time without a hand-out {longest:.1f} s, for one object {run.roll:.1f}'
-                print(f'seed {seed} {kind}: {what or "all came"}; {run.counts["tasks"]} tasks, {quiet}', flush=True)
-                if what.startswith((*FAILING, 'lost', 'endless')):
-                    found.append(f'seed {seed}: {what}; see {run.path}')
-                elif not options.all and longest < options.longest:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(run.path)
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(RealServer(kind)) for kind in kinds]
+        for seed in in_time(range(options.first, options.first + options.seeds), options.until):
+            server = servers[seed % len(servers)]
+            run = Run(server, seed, options.seconds, options.keep)
+            what = await run.run()
+            longest = run.watchman.longest
+            run.counts['seeds'] = 1
+            counts += run.counts
+            counts['longest_ms'] = max(counts['longest_ms'], round(longest * 1000))
+            counts['longest_roll_ms'] = max(counts['longest_roll_ms'], round(run.roll * 1000))
+            quiet = f'the longest time without a hand-out {longest:.1f} s, for one object {run.roll:.1f}'
+            print(f'seed {seed} {server.kind}: {what or "all came"}; {run.counts["tasks"]} tasks, {quiet}', flush=True)
+            if what.startswith((*FAILING, 'lost', 'endless')):
+                found.append(f'seed {seed}: {what}; see {run.path}')
+            elif not options.all and longest < options.longest:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(run.path)
     return counts, found
 
 
@@ -238,6 +240,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, default=100)
     parser.add_argument('--first', type=int, default=1, help='the first seed')
     parser.add_argument('--seconds', type=float, default=2.0, help='of faults, for each seed, on average')
+    parser.add_argument('--until', type=float, help='s after which no further seed begins')
     parser.add_argument('--server', default='valkey9', help='a kind, or some by turns: valkey9,redis6')
     parser.add_argument('--longest', type=float, default=6.0, help='s without a hand-out from which files are kept')
     parser.add_argument('--all', action='store_true', help='keep the files of all runs')

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import collections
 import functools
+import json
 import random
 import time
 from collections.abc import Iterable, Sequence
@@ -108,6 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--first', type=int, default=1, help='the seed of the sample')
     parser.add_argument('--server', default='valkey9', help='the kind of server')
     parser.add_argument('--at-once', type=int, default=1, help='processes, each with a server')
+    parser.add_argument('--begin', type=int, default=1, help='with which piece of all')
+    parser.add_argument('--pieces', type=int, help='so many pieces alone')
     args = parser.parse_args(argv)
     began = time.monotonic()
     tried = [
@@ -115,12 +118,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         for count in ([args.tasks] if args.tasks else [1, 2, 3, 4])
         for name, several in plans(count, args.only, args.sample, args.first)
         for start in range(0, len(several), 200)
-    ]
+    ][args.begin - 1 :][: args.pieces]
     figures, faults = collections.Counter[str](), list[str]()
     with ProcessPoolExecutor(args.at_once) as pool:
-        for done, (its_figures, its_faults) in enumerate(pool.map(functools.partial(_try, args.server), tried), 1):
+        pieces = enumerate(pool.map(functools.partial(_try, args.server), tried), args.begin)
+        for piece, (its_figures, its_faults) in pieces:
             figures.update(its_figures)
             faults += its_faults
-            print(f'{done} of {len(tried)}: {dict(figures)}, {len(faults)} found', flush=True)
+            print(f'piece {piece} {json.dumps({**its_figures, "faults_found": len(its_faults)})}', flush=True)
     seconds = round(time.monotonic() - began, 1)
-    return conclude({'layer': 'flows', 'server': args.server, **figures, 'seconds': seconds}, faults)
+    asked = {'layer': 'flows', 'server': args.server, 'pieces': len(tried)}
+    return conclude({**asked, **figures, 'seconds': seconds}, faults)

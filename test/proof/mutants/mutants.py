@@ -1,24 +1,25 @@
 """Mutants: each hand-made fault in scripts, client and layers is caught by the ordinary test suite.
 
-``python -m proof.mutants`` copies the tree, makes one fault at a time in a copy, and runs the tests there that are
-to see it; first of all, those tests on a copy without a fault, because a test that cannot pass catches everything.  The
-last line of the output is JSON; the exit status is 1 when a fault survives.
+``python -m proof.mutants`` copies the tree, makes one fault at a time in a copy, and runs the tests there
+that are to see it; first of all, those tests on a copy without a fault, because a test that cannot pass catches
+everything.  Each run is a fork of a process that has imported libraries, and nothing of the tree.  The last line of the
+output is JSON; the exit status is 1 when a fault survives.
 """
 
 from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
+import queue
 import re
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +64,7 @@ from proof.mutants.mutants_of_turns import TURNS
 from proof.mutants.mutants_of_types import CARRYING, MAKING
 from proof.mutants.mutants_of_waiting import WAITING
 from proof.mutants.mutants_of_watching import WATCH
+from proof.mutants.nursery import Nursery
 
 ROOT = Path(__file__).parents[3]
 MUTANTS = (
@@ -76,13 +78,8 @@ MUTANTS = (
 OWN_TEST = 'test/proof/mutants/test_mutants.py'
 HANGS = re.compile(r'^E +Failed: Timeout |^\++ Timeout \++$', re.M)
 FAILED = re.compile(r'^(?:FAILED|ERROR) (test\S*?::.+?)(?: - .*)?$', re.M)
-# What hypothesis finds is not made small: that it found something is all that is asked.
-PLUGIN = """
-import hypothesis
-from hypothesis import Phase
-hypothesis.settings.register_profile('mutants', phases=(Phase.explicit, Phase.generate), print_blob=False)
-hypothesis.settings.load_profile('mutants')
-"""
+WARNING = 'ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning'
+"""What pytest says of plugins that the nursery has imported."""
 
 
 class Result(NamedTuple):
@@ -111,11 +108,11 @@ def address_of(test: str) -> str:
     return f'{path_of(module).relative_to(ROOT)}{colons}{function}'
 
 
-def changed(mutant: Mutant) -> dict[str, str]:
+def changed(mutant: Mutant, root: Path = ROOT) -> dict[str, str]:
     """The files of a mutant with its fault, by path; an error where what is to be changed is not there, or not once."""
     texts: dict[str, str] = {}
     for path, old, new in mutant.edits:
-        text = texts.get(path) or (ROOT / path).read_text('utf-8')
+        text = texts.get(path) or (root / path).read_text('utf-8')
         if text.count(old) != 1:
             raise ValueError(f'{mutant.name}: in {path} there is {text.count(old)} times: {old!r}')
         texts[path] = text.replace(old, new)
@@ -136,38 +133,47 @@ def copy_tree(target: Path, names: Iterable[str]) -> None:
         shutil.copyfile(ROOT / name, target / name)
     if (ROOT / '.servers').exists():
         (target / '.servers').symlink_to(ROOT / '.servers')
-    (target / 'mutants_profile.py').write_text(PLUGIN)
 
 
-def run_tests(tree: Path, tests: Sequence[str], server: str, limit: float) -> tuple[int | None, str]:
-    """Run tests in a copy; the exit status, None where there was no end, and the output."""
-    options = ['-x', '-q', '-n0', '-p', 'no:cacheprovider', '-p', 'mutants_profile', '--tb=short', '--timeout=30']
-    command = [sys.executable, '-m', 'pytest', *options, f'--deselect={OWN_TEST}', *tests]
-    path = os.pathsep.join(str(tree / folder) for folder in ('', 'test'))
-    environment = {**os.environ, 'PYTHONPATH': path, 'TORRELQUE_TEST_SERVERS': server, 'PYTHONDONTWRITEBYTECODE': '1'}
-    with tempfile.TemporaryFile('w+') as output:
-        process = subprocess.Popen(
-            command, cwd=tree, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+class Workshop:
+    """A copy of the tree, in which one fault at a time is made, and the process whose forks run the tests there.
+
+    A test writes into directories of its own, so a copy serves for many faults.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._home = tempfile.TemporaryDirectory(prefix='mutant-')
+        self.tree = Path(self._home.name).resolve() / 'tree'
+        self.tree.mkdir()
+        copy_tree(self.tree, names)
+        self._nursery = Nursery()
+
+    @contextlib.contextmanager
+    def fault(self, mutant: Mutant) -> Iterator[None]:
+        """Make a fault, and mend it."""
+        texts = changed(mutant, self.tree)
+        before = {path: (self.tree / path).read_bytes() for path in texts}
         try:
-            status = process.wait(limit)
-        except subprocess.TimeoutExpired:
-            status = None
+            for path, text in texts.items():
+                (self.tree / path).write_text(text, 'utf-8')
+            yield
         finally:
-            _end(process)
-        output.seek(0)
-        return status, output.read()
+            for path, old in before.items():
+                (self.tree / path).write_bytes(old)
 
+    def run_tests(self, tests: Sequence[str], server: str, limit: float, most: int = 1) -> tuple[int | None, str]:
+        """Run tests until so many fail, 0 is all; the exit status, None where there was no end, and the output."""
+        options = [f'--maxfail={most}', '-q', '-n0', '--tb=short', '--timeout=30']
+        plugins = ['-p', 'no:cacheprovider', '-p', 'proof.unshrunk', '-W', WARNING, f'--deselect={OWN_TEST}']
+        path = os.pathsep.join(str(self.tree / folder) for folder in ('', 'test'))
+        environ = {**os.environ, 'PYTHONPATH': path, 'TORRELQUE_TEST_SERVERS': server, 'PYTHONDONTWRITEBYTECODE': '1'}
+        output = self.tree.with_name('output')
+        status = self._nursery.run([*options, *plugins, *tests], self.tree, environ, output, limit)
+        return status, output.read_text('utf-8', errors='replace')
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    # With what it started, but for servers, which end with it.
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    def close(self) -> None:
+        self._nursery.close()
+        self._home.cleanup()
 
 
 def judge(status: int | None, output: str) -> tuple[str, str]:
@@ -181,26 +187,34 @@ def judge(status: int | None, output: str) -> tuple[str, str]:
     return ('survived' if status == 0 else 'broken'), test
 
 
-def run_mutant(mutant: Mutant, server: str, limit: float, whole: bool = False) -> Result:
+def run_mutant(workshop: Workshop, mutant: Mutant, server: str, limit: float, whole: bool = False) -> Result:
     """Make a fault in a copy and run the tests there: those that are to see it, then the whole suite if so wanted."""
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix='mutant-') as folder:
-        tree = Path(folder)
-        copy_tree(tree, tracked())
-        for path, text in changed(mutant).items():
-            (tree / path).write_text(text, 'utf-8')
-        status, output = run_tests(tree, [address_of(test) for test in mutant.tests], server, limit)
+    with workshop.fault(mutant):
+        status, output = workshop.run_tests([address_of(test) for test in mutant.tests], server, limit)
         outcome, test = judge(status, output)
         if outcome == 'survived' and whole:
-            status, output = run_tests(tree, ['test'], server, 10 * limit)
+            status, output = workshop.run_tests(['test'], server, 10 * limit)
             outcome, test = judge(status, output)
     return Result(mutant.name, outcome, test, time.monotonic() - started, output)
 
 
-def run_without_fault(mutants: Sequence[Mutant], server: str, limit: float) -> Result:
-    """Run all tests that the mutants name on a tree without a fault."""
+def run_without_fault(
+    workshop: Workshop, mutants: Sequence[Mutant], server: str, limit: float
+) -> tuple[list[Mutant], str]:
+    """Run all tests that mutants name on a tree without a fault; those whose tests all pass, and the output."""
     tests = sorted({test for mutant in mutants for test in mutant.tests})
-    return run_mutant(Mutant('no fault', 0, '', (), tuple(tests)), server, limit)
+    status, output = workshop.run_tests([address_of(test) for test in tests], server, limit, most=0)
+    failing = {address.partition('[')[0] for address in FAILED.findall(output)}
+    if status != 0 and not failing:
+        return [], output
+
+    def passes(mutant: Mutant) -> bool:
+        addresses = [address_of(test) for test in mutant.tests]
+        # A module is named as a whole, too.
+        return not any(address in (failed, failed.partition('::')[0]) for address in addresses for failed in failing)
+
+    return [mutant for mutant in mutants if passes(mutant)], output
 
 
 def report(result: Result, mutant: Mutant) -> None:
@@ -211,6 +225,46 @@ def report(result: Result, mutant: Mutant) -> None:
     else:
         test = result.test or 'the end of time'
         print(f'{result.name}: {result.outcome} by {test} ({result.seconds:.1f} s)', flush=True)
+
+
+def control(
+    mutants: Sequence[Mutant], workshops: Sequence[Workshop], options: argparse.Namespace
+) -> list[Mutant]:  # fmt: skip
+    """The faults whose tests pass without any; of the others it is said that they do not."""
+    shares = [mutants[place :: len(workshops)] for place in range(len(workshops))]
+
+    def run(workshop: Workshop, share: Sequence[Mutant]) -> tuple[list[Mutant], str]:
+        return run_without_fault(workshop, share, options.server, 10 * options.limit)
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        runs = [*pool.map(run, workshops, shares)]
+    sound = {mutant.name for passing, _ in runs for mutant in passing}
+    for (passing, output), share in zip(runs, shares, strict=True):
+        if len(passing) < len(share):
+            print(f'without a fault, too, tests fail\n{output}')
+    print(f'{len(sound)} of {len(mutants)} faults have tests that pass without one', flush=True)
+    return [mutant for mutant in mutants if mutant.name in sound]
+
+
+def run_all(mutants: Sequence[Mutant], workshops: Iterable[Workshop], options: argparse.Namespace) -> list[Result]:
+    """Make all faults, in each workshop one after the other."""
+    free, results = queue.SimpleQueue[Workshop](), list[Result]()
+    for workshop in workshops:
+        free.put(workshop)
+
+    def run(mutant: Mutant) -> Result:
+        workshop = free.get()
+        try:
+            return run_mutant(workshop, mutant, options.server, options.limit, options.whole)
+        finally:
+            free.put(workshop)
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        runs = {pool.submit(run, mutant): mutant for mutant in mutants}
+        for done in concurrent.futures.as_completed(runs):
+            results.append(done.result())
+            report(done.result(), runs[done])
+    return results
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -235,22 +289,14 @@ def main(arguments: Sequence[str]) -> int:
         for mutant in mutants:
             print(f'{mutant.name} ({mutant.breaks or "beyond"}): {mutant.why}')
         return 0
-    if not options.no_control:
-        control = run_without_fault(mutants, options.server, 10 * options.limit)
-        if control.outcome != 'survived':
-            print(f'without a fault, too, {control.test} fails\n{control.output}')
-            return 2
-        print(f'without a fault all tests pass ({control.seconds:.1f} s)', flush=True)
-    results = []
-    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        runs = {
-            pool.submit(run_mutant, mutant, options.server, options.limit, options.whole): mutant for mutant in mutants
-        }
-        for run in concurrent.futures.as_completed(runs):
-            results.append(run.result())
-            report(run.result(), runs[run])
+    names = tracked()
+    with contextlib.ExitStack() as stack:
+        workshops = [stack.enter_context(contextlib.closing(Workshop(names))) for _ in range(options.jobs)]
+        sound = mutants if options.no_control else control(mutants, workshops, options)
+        results = run_all(sound, workshops, options)
     figures = {
         'mutants': len(results),
+        'without_proof': len(mutants) - len(results),
         'caught': sum(result.outcome == 'caught' for result in results),
         'hangs': sum(result.outcome == 'hangs' for result in results),
         'survived': sorted(result.name for result in results if result.outcome in ('survived', 'broken')),
@@ -258,4 +304,4 @@ def main(arguments: Sequence[str]) -> int:
         'seconds': round(sum(result.seconds for result in results)),
     }
     print(json.dumps({**figures, 'faults_found': len(figures['survived'])}))  # type: ignore[arg-type]
-    return 1 if figures['survived'] else 0
+    return 1 if figures['survived'] else 2 * bool(figures['without_proof'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.resources
 import json
 import shutil
@@ -14,7 +15,7 @@ import pytest
 
 from proof.mutants import mutants
 from proof.mutants.mutant import Edit, Mutant, client, script
-from proof.mutants.mutants import MUTANTS, ROOT, address_of, changed, judge, main, run_tests
+from proof.mutants.mutants import MUTANTS, ROOT, Workshop, address_of, changed, judge, main
 from support.servers import RealServer, selected_kinds
 from support.sources import parse
 from torrelque.protocol.scripts import load_script
@@ -129,11 +130,19 @@ def test_a_fault_is_caught_and_a_survivor_is_told(
     assert any('caught by test/core/test_protocol.py::test_seconds_become_whole' in line for line in lines)
 
 
-def test_tests_without_an_end_are_ended(tmp_path: Path) -> None:
-    (tmp_path / 'test_sleep.py').write_text('import time\ndef test_sleep(): time.sleep(600)\n')
-    (tmp_path / 'mutants_profile.py').write_text('')
-    status, output = run_tests(tmp_path, ['test_sleep.py'], KIND, 0.5)
-    assert judge(status, output) == ('hangs', '')
+@pytest.mark.long
+def test_tests_without_an_end_are_ended_and_a_fault_is_mended_for_the_next() -> None:
+    module = 'test/proof/__init__.py'
+    text = (ROOT / module).read_text()
+    fault = NOTHING._replace(edits=(Edit(module, text, f'{text}# a fault'),))
+    with contextlib.closing(Workshop([module, 'test/proof/unshrunk.py'])) as workshop:
+        (workshop.tree / 'test_sleep.py').write_text('import time\ndef test_sleep(): time.sleep(600)\n')
+        (workshop.tree / 'test_fault.py').write_text(f'def test_it(): assert "fault" not in open("{module}").read()')
+        status, output = workshop.run_tests(['test_sleep.py'], KIND, 0.5)
+        assert judge(status, output) == ('hangs', '')
+        with workshop.fault(fault):
+            assert judge(*workshop.run_tests(['test_fault.py'], KIND, 60)) == ('caught', 'test_fault.py::test_it')
+        assert judge(*workshop.run_tests(['test_fault.py'], KIND, 60)) == ('survived', '')
 
 
 @pytest.mark.parametrize(

@@ -269,11 +269,14 @@ def main() -> int:
     if options.rules:
         return _check_rules(options.seconds)
     configs = ORDINARY if options.ordinary else {'': _config(options)}
-    found = 0
+    found = states = transitions = 0
     for name, config in configs.items():
         result = look(config, options.states, options.seconds, options.progress)
         if result.found:
             print(result.found)
         found += result.found is not None
+        states, transitions = states + result.states, transitions + result.transitions
         print(json.dumps({**({'name': name} if name else {}), **_figures(result)}), flush=True)
+    if len(configs) > 1:
+        print(json.dumps({'states': states, 'transitions': transitions, 'faults_found': found}))
     return int(found > 0)

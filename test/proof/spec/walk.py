@@ -19,6 +19,7 @@ from typing import Any
 import redis
 
 from model.model_checks import DUMP, Seen, read_dump
+from proof.layers import in_time
 from proof.spec.keys import (
     BURY,
     CANCELLED,
@@ -332,17 +333,21 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0, help='the first')
     parser.add_argument('--seeds', type=int, default=100)
     parser.add_argument('--steps', type=int, default=40)
+    parser.add_argument('--until', type=float, help='s after which no further seed begins')
     options = parser.parse_args()
-    start, steps, found = time.monotonic(), 0, 0
+    start, done, steps, found = time.monotonic(), 0, 0, 0
+    seeds = in_time(range(options.seed, options.seed + options.seeds), options.until)
     with RealServer(options.server) as server, server.sync_client() as client:
-        for kind in KINDS:
-            for seed in range(options.seed, options.seed + options.seeds):
+        for seed in seeds:
+            done += 1
+            for kind in KINDS:
                 try:
                     steps += walk(client, kind, seed, options.steps)
                 except AssertionError as exc:
                     found += 1
                     print(exc)
-    print(json.dumps({'steps': steps, 'seconds': round(time.monotonic() - start, 1), 'faults_found': found}))
+    figures = {'seeds': done, 'steps': steps, 'seconds': round(time.monotonic() - start, 1), 'faults_found': found}
+    print(json.dumps(figures))
     return int(found > 0)
 
 
