@@ -25,7 +25,7 @@ from proof.chaos.apps.hosts import Lines
 from proof.peers import FAILURES
 from torrelque import TorrelqueDuplicateError
 
-ROOM = 150
+ROOM = 80
 """Tasks in the queue from which on producers wait."""
 KINDS = {'quick': 8.0, 'blocks': 3.0, 'computes': 2.0, 'perishes': 2.0, 'orders': 1.5, 'waits': 1.0, 'rows': 1.0,
          'flow': 2.0, 'map': 0.5}  # fmt: skip
@@ -56,11 +56,11 @@ class Call:
 def draw(chance: random.Random, n: int) -> Call:
     """A call by chance."""
     kind = chance.choices([*KINDS], [*KINDS.values()])[0]
-    lasts = chance.choice([0, 0, 0.02, 0.02, 0.1, 0.1, 0.5, 2 * own.LEASE])
+    lasts = chance.choice([0, 0, 0, 0.02, 0.02, 0.02, 0.1, 0.1, 0.1, 0.1, 0.5, 2 * own.LEASE])
     options: dict[str, Any] = {}
     if kind in ORDERED:
         lasts = min(lasts, 0.1)
-    elif kind in ('quick', 'computes') and chance.random() < 0.02:
+    elif kind in ('quick', 'computes') and chance.random() < 0.01:
         lasts = LONG
     elif chance.random() < 0.25:
         options['group'] = chance.choice([*LIMITS])

@@ -213,7 +213,7 @@ class Round:
         for shelf in self.site.shelves():
             for name in await shelf.client.zrange(shelf.keys['dead'], 0, -1):
                 error = (await shelf.get_task_state(name.decode())).error or ''
-                if not error.startswith('expired'):
+                if 'expired: ' not in error:
                     self._fault(f'{name.decode()} is dead: {error}', 8)
                 await shelf.cancel(name.decode())
 
