@@ -16,6 +16,7 @@ ROUNDING = 3.0
 GRACE = 4000.0
 """ms within which who has lost a lease, or a worker, has ended, on a machine that has other things to do."""
 FIFO = 'fifo:'
+WHERE_IT_WAITS = ('PENDING', 'WORKING', 'DELAYED', 'WAITING')
 
 
 # Tasks
@@ -27,6 +28,8 @@ def check_lost(tale: Tale) -> Iterator[Fault]:
         if not send.is_sure or send.id is None or tale.is_forgiven(send.at, send.until):
             continue
         status = tale.finals.get(send.id, '')
+        if tale.is_late and status in WHERE_IT_WAITS:
+            continue
         if status != 'COMPLETED' and not (send.kind == 'perishes' and status in ('DEAD', 'CANCELLED')):
             yield Fault(5, send.n, f'{send.id} was acknowledged, and is {status or "not known"} in the end')
 
@@ -188,11 +191,12 @@ def check_schedules(tale: Tale) -> Iterator[Fault]:
 
 
 def _firings_of(tale: Tale, name: str) -> dict[int, list[Attempt]]:
-    found = {
-        int(task_id.rpartition('@')[2]): attempts
-        for task_id, attempts in tale.attempts.items()
-        if task_id.rpartition('@')[0] == name
-    }
+    found: dict[int, list[Attempt]] = {}
+    for task_id, attempts in tale.attempts.items():
+        schedule, _, instant = task_id.rpartition('@')
+        if schedule == name:
+            # Something else is no instant.
+            found[int(instant) if instant.isdecimal() else -1] = attempts
     return dict(sorted(found.items()))
 
 

@@ -60,7 +60,7 @@ def draw(chance: random.Random, n: int) -> Call:
     options: dict[str, Any] = {}
     if kind in ORDERED:
         lasts = min(lasts, 0.1)
-    elif kind in ('quick', 'computes') and chance.random() < 0.01:
+    elif kind in ('quick', 'computes') and chance.random() < (0.06 if kind == 'computes' else 0.02):
         lasts = LONG
     elif chance.random() < 0.25:
         options['group'] = chance.choice([*LIMITS])

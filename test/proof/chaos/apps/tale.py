@@ -104,6 +104,8 @@ class Tale:
         """By function, how many attempts have succeeded, as the records of workers say."""
         self.gaps: list[tuple[float, float]] = []
         """Times of which a server says that what it has answered may be lost."""
+        self.is_late = False
+        """Whether a busy machine has left something in the queues."""
         self.troubles: list[str] = []
         self.calm = math.inf
         """When the faults were over."""
@@ -184,6 +186,9 @@ class Tale:
     def _gap(self, line: Line) -> None:
         self.gaps.append((line['begin'], line['end']))
 
+    def _late(self, line: Line) -> None:
+        self.is_late = True
+
     def _trouble(self, line: Line) -> None:
         self.troubles.append(line['text'])
 
@@ -225,5 +230,5 @@ _READERS: dict[str, Callable[[Tale, Any], None]] = {
     'goes on': Tale._goes_on, 'touched': Tale._touched, 'ends': Tale._ends, 'raises': Tale._ends,
     'released': Tale._released, 'kills': Tale._kills, 'told': Tale._told, 'stops': Tale._stops, 'dead': Tale._dead,
     'final': Tale._final, 'firing': Tale._firing, 'counted': Tale._counted, 'gap': Tale._gap,
-    'trouble': Tale._trouble, 'calm': Tale._calm, 'ended': Tale._pass,
+    'trouble': Tale._trouble, 'calm': Tale._calm, 'late': Tale._late, 'ended': Tale._pass,
 }  # fmt: skip

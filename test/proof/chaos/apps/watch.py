@@ -30,11 +30,15 @@ class Watch:
         self.places: Counter[str] = Counter()
         """What there was at the last look."""
 
-    async def wait_until(self, is_over: Callable[[], Awaitable[bool]]) -> tuple[str, str] | None:
-        """Wait for as long as anything goes on; the verdict where it does not come to its end."""
+    async def wait_until(self, is_over: Callable[[], Awaitable[bool]], patience: float = CAP) -> tuple[str, str] | None:
+        """Wait for as long as anything goes on; the verdict where it does not come to its end.
+
+        :param patience: s that the machine runs, after which it is late whatever goes on.
+        """
         self.samples.clear()
         began = looked = time.monotonic()
         ran, handed = self.pulse.time(), self._reader.look()
+        last = ran + patience
         while True:
             with contextlib.suppress(redis.RedisError, OSError):
                 if await is_over():
@@ -46,7 +50,7 @@ class Watch:
                     self.samples.append(await self._sample(seconds, self.pulse.time() - ran, handed - before))
                 looked, ran = time.monotonic(), self.pulse.time()
                 verdict, why = judge(self.samples)
-                if verdict in FAILING or time.monotonic() > began + CAP:
+                if verdict in FAILING or time.monotonic() > began + CAP or self.pulse.time() > last:
                     return verdict, f'{why}; {dict(self.places)}'
 
     async def _sample(self, seconds: float, ran: float, handed: int) -> Sample:
