@@ -72,9 +72,11 @@ class Lines(logging.Handler):
 def children_of(pid: int) -> list[int]:
     """The processes that one has started."""
     found: list[int] = []
-    for path in Path(f'/proc/{pid}/task').glob('*/children'):
-        with contextlib.suppress(OSError):
-            found += map(int, path.read_text().split())
+    # Any of it may be gone by then.
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f'/proc/{pid}/task'):
+            with contextlib.suppress(OSError):
+                found += map(int, Path(f'/proc/{pid}/task/{thread}/children').read_text().split())
     return found
 
 

@@ -138,7 +138,8 @@ BAD: Mapping[str, tuple[str, Made]] = {
         .run(200, name='t3.total', fn='total').final(name='t3')),
     'an instant is missing': ('schedules', lambda: fired('each', 1000, 3000, skipped=1)),
     'an instant that is none': ('schedules', lambda: fired('each', 1000, 2000, 2500, skipped=1)),
-    'an id that has no instant': ('schedules', lambda: fired('lone', 1000, 2000).run(2100, 'lone@2000.again', fn='lone')),
+    'an id that has no instant': ('schedules', lambda: fired('lone', 1000, 2000)
+        .run(2100, 'lone@2000.again', fn='lone')),
     'fewer have run than have fired': ('schedules', lambda: fired('lone', 1000, 2000, fired=3, before=-500)),
     'more have run than have fired': ('schedules', lambda: fired('lone', 1000, 2000, fired=1, skipped=1)),
     'an instant is counted twice': ('schedules', lambda: fired('last', 2000, 4000, fired=4, before=1000)),

@@ -60,7 +60,7 @@ async def run_seeds(options: argparse.Namespace) -> tuple[Counter[str], Counter[
         counts += one.counts
         faults += one.site.counts
         found += len(one.found)
-        print(f'seed {seed} {kind} {place} {json.dumps(one.counts)}', flush=True)
+        print(*one.late, f'seed {seed} {kind} {place} {json.dumps(one.counts)}', sep='\n', flush=True)
     return counts, faults, found
 
 
