@@ -179,6 +179,7 @@ def check_schedules(tale: Tale) -> Iterator[Fault]:
         instants = [*firings]
         if odd := [instant for instant in instants if instant % plan.period]:
             yield Fault(13, None, f'{firing.name} has fired at {odd[0]}, which is no instant of it')
+            continue
         if plan.overlap == 'allow' and instants:
             missing = {*range(instants[0], instants[-1] + 1, plan.period)} - {*instants}
             if missing:
