@@ -255,7 +255,7 @@ class Server(Protocol):
 class Prey(Protocol):
     """Consumers in processes of their own, to be killed and stopped."""
 
-    async def kill_one(self, number: float) -> None: ...
+    async def kill_one(self, number: float) -> bool: ...
     def pid_of_one(self, number: float) -> int | None: ...
 
 
@@ -320,8 +320,7 @@ class Storm:
 
     async def _strike_consumer(self, step: Step) -> bool:
         if step.kind == 'consumer killed':
-            await self._prey.kill_one(step.size)
-            return True
+            return await self._prey.kill_one(step.size)
         pid = self._prey.pid_of_one(step.size)
         if pid is None:
             return False

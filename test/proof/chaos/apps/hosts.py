@@ -162,6 +162,10 @@ class Host:
         alive = self.process is not None and self.process.returncode is None
         return [*tree_of(self.pid)] if alive else []
 
+    def is_at_work(self) -> bool:
+        """Whether one of them has written something down."""
+        return any((Path(self._settings['journals']) / f'{pid}.json').exists() for pid in self.pids())
+
     def troubles(self) -> Iterator[str]:
         """What was logged that no fault of a run explains."""
         for text in self.log.read_text(errors='replace').splitlines() if self.log.exists() else []:
@@ -228,20 +232,27 @@ class Hosts:
             await host.start()
 
     def _pick(self, number: float) -> int | None:
-        pids = [pid for host in self.all for pid in host.pids()]
+        """Any process of those that do something; now and then of the last one that does."""
+        working = [host for host in self.all if host.is_at_work()]
+        if len(working) < 2 and self._chance.random() < 0.7:
+            # To be started takes its time, and who is killed before that has nothing to lose.
+            return None
+        pids = [pid for host in working for pid in host.pids()]
         return pids[int(number * len(pids))] if pids else None
 
     # What a storm does
 
-    async def kill_one(self, number: float) -> None:
+    async def kill_one(self, number: float) -> bool:
         """Kill any process of any tree, which a number from 0 to 1 tells."""
-        if (pid := self._pick(number)) is not None:
-            # Those below are ended by the system, or end because of it.
-            for other in [*tree_of(pid)][1:]:
-                self._journal.write('told', who=other)
-            self._journal.write('kills', who=pid)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        if (pid := self._pick(number)) is None:
+            return False
+        # Those below are ended by the system, or end because of it.
+        for other in [*tree_of(pid)][1:]:
+            self._journal.write('told', who=other)
+        self._journal.write('kills', who=pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        return True
 
     def pid_of_one(self, number: float) -> int | None:
         pid = self._pick(number)
@@ -252,6 +263,8 @@ class Hosts:
     async def tell_one(self, number: float) -> bool:
         """Have one end as service managers do; it is started again."""
         host = self.all[int(number * len(self.all))]
+        if not host.is_at_work():
+            return False
         for pid in host.pids():
             self._journal.write('told', who=pid)
         with contextlib.suppress(ProcessLookupError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,18 +28,21 @@ class Journal:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._pid = 0
-        self._file = -1
+        self._file = (0, -1)
+        self._lock = threading.Lock()
 
     def write(self, word: str, **what: Any) -> None:
         """Write a line."""
         if self._folder is None:
             return
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._file = os.open(self._folder / f'{self._pid}.json', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        line = {'w': word, 'at': round(now(), 1), 'pid': self._pid, **what}
-        os.write(self._file, json.dumps(line).encode() + b'\n')
+        line = {'w': word, 'at': round(now(), 1), 'pid': os.getpid(), **what}
+        os.write(self._open(self._folder, os.getpid()), json.dumps(line).encode() + b'\n')
+
+    def _open(self, folder: Path, pid: int) -> int:
+        with self._lock:
+            if self._file[0] != pid:
+                self._file = pid, os.open(folder / f'{pid}.json', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            return self._file[1]
 
 
 def read_lines(folder: Path) -> list[Line]:
