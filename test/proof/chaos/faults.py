@@ -12,7 +12,7 @@ import os
 import random
 import signal
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import redis
@@ -255,12 +255,15 @@ class Server(Protocol):
 class Prey(Protocol):
     """Consumers in processes of their own, to be killed and stopped."""
 
-    async def kill_one(self, number: float) -> None: ...
+    async def kill_one(self, number: float) -> bool: ...
     def pid_of_one(self, number: float) -> int | None: ...
 
 
 class Storm:
-    """Carries a plan out, and leaves all in order."""
+    """Carries a plan out, and leaves all in order.
+
+    :param others: what else is done, by kinds of steps that only the caller knows.
+    """
 
     def __init__(
         self,
@@ -271,7 +274,9 @@ class Storm:
         vandal: Vandal | None,
         counts: Counter[str],
         lease: float,
+        others: Mapping[str, Callable[[float], Awaitable[bool]]] | None = None,
     ) -> None:
+        self._others = others or {}
         self._proxy = proxy
         self._server = server
         self._admin = admin
@@ -304,6 +309,8 @@ class Storm:
             done = await self._strike_consumer(step)
         elif step.kind in KEYS:
             done = self._vandal is not None and await self._vandal.damage(step.kind)
+        elif step.kind in self._others:
+            done = await self._others[step.kind](step.size)
         elif self._server_is_ill.locked():
             return  # One at a time.
         else:
@@ -313,8 +320,7 @@ class Storm:
 
     async def _strike_consumer(self, step: Step) -> bool:
         if step.kind == 'consumer killed':
-            await self._prey.kill_one(step.size)
-            return True
+            return await self._prey.kill_one(step.size)
         pid = self._prey.pid_of_one(step.size)
         if pid is None:
             return False
@@ -359,6 +365,12 @@ class Storm:
         await asyncio.sleep(0.1 + 0.4 * size)
         return await self._admin_says('CONFIG', 'SET', 'maxmemory', '0') and done
 
+    async def _refuse_writes(self, size: float) -> bool:
+        # As a primary does that has too few replicas.
+        done = await self._admin_says('CONFIG', 'SET', 'min-replicas-to-write', '1')
+        await asyncio.sleep(0.1 + 0.4 * size)
+        return await self._admin_says('CONFIG', 'SET', 'min-replicas-to-write', '0') and done
+
     async def _kill_server(self, size: float) -> bool:
         await asyncio.to_thread(self._server.kill)
         await asyncio.sleep(size / 5)
@@ -373,5 +385,6 @@ _STRIKES: dict[str, Callable[[Storm, float], Awaitable[bool]]] = {
     'CLIENT PAUSE': Storm._pause,
     'server stopped': Storm._stop,
     'memory full': Storm._fill_memory,
+    'writes refused': Storm._refuse_writes,
     'server killed': Storm._kill_server,
 }

@@ -23,11 +23,12 @@ class Herd:
             self._count += 1
             self._children.append(await self._start(f'prey{self._count}'))
 
-    async def kill_one(self, number: float) -> None:
+    async def kill_one(self, number: float) -> bool:
         """Kill one, which a number from 0 to 1 tells."""
         child = self._children.pop(int(number * len(self._children)))
         await child.kill()
         await self.grow(1)
+        return True
 
     def pid_of_one(self, number: float) -> int | None:
         return self._children[int(number * len(self._children))].process.pid if self._children else None

@@ -37,7 +37,7 @@ async def _cluster(kind: str) -> AsyncIterator[Cluster]:
         gc.collect()
 
 
-def _half(cluster: Cluster, slot: int, to: int, chance: random.Random) -> None:
+def move_half(cluster: Cluster, slot: int, to: int, chance: random.Random) -> None:
     """Begin to move a slot; some of its keys, or none, or all."""
     with cluster.nodes[cluster.owner_of(slot)].sync_client() as link:
         keys = [key.decode() for key in link.execute_command('CLUSTER', 'GETKEYSINSLOT', slot, 1000)]
@@ -48,7 +48,7 @@ async def _move(cluster: Cluster, queue: str | None, chance: random.Random) -> N
     """Move the slot of a queue, or any."""
     slot = chance.randrange(SLOTS) if queue is None else cluster.slot_of(f'{{{queue}}}:pending')
     to = (await asyncio.to_thread(cluster.owner_of, slot) + chance.choice([1, 2])) % 3
-    await asyncio.to_thread(_half, cluster, slot, to, chance)
+    await asyncio.to_thread(move_half, cluster, slot, to, chance)
     await asyncio.sleep(chance.uniform(0.05, 0.3))
     await asyncio.to_thread(cluster.finish_move, slot, to)
 

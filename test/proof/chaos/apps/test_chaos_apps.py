@@ -1,0 +1,41 @@
+"""The chaos of applications: its judge on tales that are made up, and a short seed on a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proof.chaos.apps.judge import RULES, check_tale
+from proof.chaos.apps.made_up import BAD, GOOD
+from proof.chaos.apps.seeds import run_seed
+from support.servers import selected_kinds
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize('name', BAD)
+def test_a_bad_tale_is_found_by_its_rule_and_by_no_other(name: str) -> None:
+    rule, made = BAD[name]
+    tale = made().tell()
+    assert check_tale(tale)
+    assert check_tale(tale, without=rule) == []
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize('name', GOOD)
+def test_a_good_tale_is_accepted(name: str) -> None:
+    assert check_tale(GOOD[name]().tell()) == []
+
+
+def test_each_rule_has_a_bad_tale() -> None:
+    assert {rule for rule, _ in BAD.values()} == {*RULES}
+
+
+@pytest.mark.long
+@pytest.mark.whole
+@pytest.mark.first_server
+@pytest.mark.timeout(900)
+async def test_an_application_does_all_once_whatever_happens_to_what_serves_it(tmp_path: Path) -> None:
+    found = await run_seed(selected_kinds()[0], 'one', 1, 4.0, tmp_path)
+    assert not found.found, '\n'.join([*map(str, found.found), f'the journals are in {tmp_path}'])
+    assert found.counts['tasks'] and found.counts['kills'] and sum(found.site.counts.values()) > 10
