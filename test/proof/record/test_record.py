@@ -107,6 +107,7 @@ def test_nothing_is_planned_that_cannot_end_in_time() -> None:
     timed = dataclasses.replace(SEEDS, command='toy --until {until}')
     order = timed.plan([], 100, HERE)
     assert order and 0 < int(order.words[-1]) <= 100 - BEGIN - 10
+    assert timed.plan([], 45, HERE) is None
 
 
 def test_rows_that_were_never_run_are_first_and_then_those_of_long_ago() -> None:
@@ -138,7 +139,7 @@ def test_the_least_complete_campaign_is_next_and_among_complete_ones_that_of_the
     assert chosen(seeds(1, 2, tree='new')) == 'other'
     assert chosen(busy=['other']) == 'seeds'
     assert chosen(seeds(1, 3, name='other', tree='old')) == 'seeds'
-    assert chosen(seeds(3, 100, tree='old'), seeds(4, 100, name='other', tree='new')) == 'seeds'
+    assert chosen(seeds(3, 100, tree='new'), seeds(4, 100, name='other', tree='old')) == 'other'
 
 
 @pytest.mark.long
