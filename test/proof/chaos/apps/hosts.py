@@ -219,7 +219,8 @@ class Hosts:
             assert host.process is not None
             status = await host.process.wait()
             self._journal.write('ended', who=host.pid, way=host.way, status=status)
-            may = {0, -signal.SIGTERM} if host.age < YOUNG else {0}
+            # A producer that is told twice hears the second time in its last moments.
+            may = {0, -signal.SIGTERM} if host.age < YOUNG or host.way == 'producer' else {0}
             if host not in self._ending:
                 may |= {*ENDS, -signal.SIGKILL} if time.monotonic() < self._calm_since + YOUNG else set()
             if status not in may:
@@ -257,7 +258,9 @@ class Hosts:
     def pid_of_one(self, number: float) -> int | None:
         pid = self._pick(number)
         if pid is not None:
-            self._journal.write('stops', who=pid, until=now() + self._lease * 2200)
+            # So long a storm stops it.
+            until = now() + self._lease * 1000 * (1.1 + number)
+            self._journal.write('stops', who=pid, until=until)
         return pid
 
     async def tell_one(self, number: float) -> bool:

@@ -13,8 +13,9 @@ from proof.invariants import Fault
 
 ROUNDING = 3.0
 """ms by which instants of the server, and those that are written down, may be off."""
-GRACE = 4000.0
-"""ms within which who has lost a lease, or a worker, has ended, on a machine that has other things to do."""
+GRACE, ORPHANED = 3000.0, 2000.0
+"""ms within which who has lost a lease, or whose worker was killed, has ended, on a machine that has other things to
+do."""
 FIFO = 'fifo:'
 WHERE_IT_WAITS = ('PENDING', 'WORKING', 'DELAYED', 'WAITING')
 
@@ -88,7 +89,7 @@ def check_ending(tale: Tale) -> Iterator[Fault]:
                 yield Fault(4, one.n, f'{one.id} {one.token} goes on {one.last - other.began:.0f} ms beside another')
     for one in tale.all_attempts():
         killed = tale.kills.get(one.parent, math.inf)
-        if one.is_in_child and one.last > killed + GRACE:
+        if one.is_in_child and one.last > killed + ORPHANED:
             yield Fault(4, one.n, f'{one.id} went on for {one.last - killed:.0f} ms after its worker was killed')
 
 

@@ -109,7 +109,8 @@ class Served(Site):
                 admin = await stack.enter_async_context(server.client())
                 storm = Storm(proxy, server, admin, hosts, None, self.counts, LEASE, others)
                 # Processes are those of all places.
-                kinds = {**self.kinds, **(HOSTS if place == 0 else {})}
+                of_hosts = {kind: weight * len(self.servers) for kind, weight in HOSTS.items() if place == 0}
+                kinds = {**self.kinds, **of_hosts}
                 steps = plan(seed * 10 + place, seconds, RATE / len(self.servers), kinds)
                 storms.append(storm.rage(steps, seconds))
             await asyncio.gather(*storms)

@@ -31,8 +31,8 @@ KINDS = {'quick': 8.0, 'blocks': 3.0, 'computes': 2.0, 'perishes': 2.0, 'orders'
          'flow': 2.0, 'map': 0.5}  # fmt: skip
 """How often each kind is, compared with others."""
 ORDERED = {'orders': 'line', 'waits': 'line', 'rows': 'row'}
-LONG = 8.0
-"""s that few tasks take, so that who goes on without a lease is seen to."""
+LONG = 12.0
+"""s that few tasks take, so that who goes on without a lease, or a worker, is seen to."""
 
 
 @dataclass
@@ -60,7 +60,7 @@ def draw(chance: random.Random, n: int) -> Call:
     options: dict[str, Any] = {}
     if kind in ORDERED:
         lasts = min(lasts, 0.1)
-    elif kind in ('quick', 'computes') and chance.random() < (0.06 if kind == 'computes' else 0.02):
+    elif kind in ('quick', 'computes') and chance.random() < (0.15 if kind == 'computes' else 0.01):
         lasts = LONG
     elif chance.random() < 0.25:
         options['group'] = chance.choice([*LIMITS])

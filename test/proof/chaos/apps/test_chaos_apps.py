@@ -38,4 +38,4 @@ def test_each_rule_has_a_bad_tale() -> None:
 async def test_an_application_does_all_once_whatever_happens_to_what_serves_it(tmp_path: Path) -> None:
     found = await run_seed(selected_kinds()[0], 'one', 1, 4.0, tmp_path)
     assert not found.found, '\n'.join([*map(str, found.found), f'the journals are in {tmp_path}'])
-    assert found.counts['tasks'] and found.counts['kills'] and sum(found.site.counts.values()) > 10
+    assert found.counts['tasks'] and sum(found.site.counts.values()) > 10
