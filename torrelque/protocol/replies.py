@@ -47,6 +47,8 @@ from .telling import (
 from .words import (
     UNREADABLE as UNREADABLE,
     UnreadableError as UnreadableError,
+    is_measure as is_measure,
+    read_numbers as read_numbers,
     read_words as read_words,
     text as text,
     unreadable as unreadable,
@@ -274,7 +276,7 @@ def read_sweep(reply: Any) -> Swept:
 def read_stats(reply: Any) -> TorrelqueQueueStats:
     """The reply of stats: what is in no other place is pending."""
     check_reply('stats', reply)
-    tasks, working, delayed, dead, waiting = (int(count) for count in reply[1:])
+    tasks, working, delayed, dead, waiting = read_numbers('stats', reply, reply[1:])
     pending = max(0, tasks - working - delayed - dead - waiting)
     return TorrelqueQueueStats(tasks, pending, working, delayed, dead, waiting)
 
@@ -284,12 +286,14 @@ def read_limit(value: Any) -> TorrelqueLimit:
     try:
         limits = json.loads(value or '{}')
         concurrency, rate = limits.get('concurrency'), limits.get('rate')
+        if not (is_measure(concurrency) and (not rate or is_measure(rate[1]))):
+            raise ValueError(value)
         return TorrelqueLimit(
             math.inf if concurrency == 0 else concurrency,
             math.inf if rate == 0 else None if rate is None else (int(rate[0]), rate[1] / 1000),
         )
-    except (ValueError, TypeError, LookupError, AttributeError) as exc:
-        raise TorrelqueError(f'limits cannot be read: {value!r}') from exc
+    except UNREADABLE as exc:
+        raise TorrelqueError(f'limits cannot be read: {value!r:.200}') from exc
 
 
 def read_group(reply: Any) -> TorrelqueGroupStats:
@@ -298,7 +302,8 @@ def read_group(reply: Any) -> TorrelqueGroupStats:
     own, default = read_limit(reply[3]), read_limit(reply[4])
     concurrency = own.concurrency or default.concurrency or math.inf
     rate = own.rate or default.rate or math.inf
-    return TorrelqueGroupStats(int(reply[1]), int(reply[2]), concurrency, rate, bool(reply[5] or reply[6]))
+    counts = read_numbers('group', reply, reply[1:3])
+    return TorrelqueGroupStats(*counts, concurrency, rate, bool(reply[5] or reply[6]))
 
 
 def read_states(reply: Any, count: int, width: int | None) -> list[Any]:
@@ -393,7 +398,7 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, t
 def read_open(reply: Any) -> bytes:
     """Where to go on among the groups; b'0' is nowhere."""
     check_reply('open', reply)
-    return b'%d' % int(reply[1])
+    return b'%d' % read_numbers('open', reply, reply[1:])[0]
 
 
 def read_left(reply: Any) -> tuple[bytes, list[str]]:

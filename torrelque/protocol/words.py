@@ -1,11 +1,12 @@
 """What replies are made of, and the error of one that is of another kind."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from torrelque.error import TorrelqueError
 
-UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What a reader comes to with a reply of another kind."""
+UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What a reader comes to with a reply of another kind, or with values in it that are nested too deeply."""
 
 
 class UnreadableError(TorrelqueError):
@@ -28,3 +29,19 @@ def read_words(reply: Any) -> list[bytes]:
     if not isinstance(reply, list) or not all(type(word) is bytes for word in reply):
         raise ValueError(reply)
     return reply
+
+
+def read_numbers(what: str, reply: Any, words: Iterable[Any]) -> list[int]:
+    """Whole numbers in a reply.
+
+    :raises UnreadableError: one is none.
+    """
+    try:
+        return [*map(int, words)]
+    except UNREADABLE as exc:
+        raise unreadable(what, reply) from exc
+
+
+def is_measure(value: Any) -> bool:
+    """Whether a limit is a number from 0 on, or None, which is no limit of its own."""
+    return value is None or type(value) in (int, float) and value >= 0
