@@ -43,7 +43,7 @@ from torrelque.error import TorrelqueConnectionError, TorrelqueError, TorrelqueT
 from torrelque.protocol.bounds import Bounds
 from torrelque.protocol.refusals import ELSEWHERE, NOT_RUN, error_code, server_error
 from torrelque.protocol.replies import MISSING, PUSH, text
-from torrelque.protocol.transition import Arg, Transition, pack
+from torrelque.protocol.transition import Arg, Transition, pack, with_place
 
 from .connection import Connection, Connector
 
@@ -338,7 +338,8 @@ class Link(Connection):
                 error.untouched, error.__cause__ = not request.resent, self._error
                 self._tell(request, error)
         else:
-            self._tell(request, server_error(message, request.resent))
+            told = with_place(message, request.transition, request.args)
+            self._tell(request, server_error(told, request.resent))
 
     def _tell(self, request: Request, error: Exception) -> None:
         try:

@@ -62,6 +62,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from torrelque.error import (
+    ServerPermissionError,
     TorrelqueClosedError,
     TorrelqueConnectionError,
     TorrelqueError,
@@ -470,7 +471,11 @@ class Shelf:
         self._rang = self._rang or self.claiming is not None
         self._held, self.guess = rang or error is not None, not rang
         if self.demand.waiting:
-            if error is not None:
+            if isinstance(error, ServerPermissionError):
+                # Time does not mend it, and without the bell nobody would be woken.
+                self.demand.fail(of_queue(self.name, error), False)
+                self._ring()
+            elif error is not None:
                 what = 'queue %r: the connection to the doorbell failed: %s'
                 logger.debug(what, self.name, reason_of(error))
                 self.loop.call_later(0.2, self.pump)

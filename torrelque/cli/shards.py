@@ -2,10 +2,11 @@
 them, or fewer."""
 
 import argparse
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from typing import Any, cast
 
-from torrelque import TorrelqueQueue, TorrelqueQueueStats
+from torrelque import TorrelqueQueue
+from torrelque.operate.overview import Figures, counts_of_shards
 from torrelque.sharded import Sharded
 from torrelque.worker.places import server_of, slot_of
 
@@ -90,9 +91,8 @@ async def _shards(session: Session) -> int:
     out, away = session.out, 0
     for queue in session.queues:
         await queue.ready()
-        stats: Sequence[TorrelqueQueueStats | None]
-        stats = await queue.stats_of_shards() if isinstance(queue, Sharded) else [await queue.get_queue_stats()]
-        answers = [_answer_of(queue, number, one) for number, one in enumerate(stats)]
+        # As all that looks it may be asked by a user who may only read.
+        answers = [_answer_of(queue, number, one) for number, one in enumerate(await counts_of_shards(queue))]
         away += sum(one['tasks'] is None for one in answers)
         if out.as_json:
             for one in answers:
@@ -108,7 +108,7 @@ async def _shards(session: Session) -> int:
     return Exit.ILL if away else Exit.WELL
 
 
-def _answer_of(queue: TorrelqueQueue, number: int, stats: TorrelqueQueueStats | None) -> ShardAnswer:
+def _answer_of(queue: TorrelqueQueue, number: int, stats: Figures | None) -> ShardAnswer:
     shard = queue.shards[number]
     counts: Any = {name: None if stats is None else getattr(stats, name) for name in ('tasks', *COUNTS)}
     tag = shard.keys['pending'].removesuffix(':pending').removeprefix('{').removesuffix('}')

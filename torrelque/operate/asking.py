@@ -1,7 +1,8 @@
 """The only place that sends the layer's own scripts, over the queue object's connection.
 
 All of them only read.  So they are sent as read-only scripts where the server has these (Redis 7, Valkey), and a user
-of the server who may only read can use all that looks.
+of the server who may only read can use all that looks.  Where the server has none, or the user may not send them, they
+are sent as any other script.
 """
 
 import functools
@@ -10,9 +11,11 @@ import importlib.resources
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import redis.exceptions
+
 from torrelque import TorrelqueQueue, TorrelqueServerError
 
-# Whether the server of a queue has no read-only scripts, once that is known.
+# Whether the server of a queue has no read-only scripts, or has none for its user, once that is known.
 _old: WeakKeyDictionary[TorrelqueQueue, bool] = WeakKeyDictionary()
 
 
@@ -31,16 +34,29 @@ async def ask(queue: TorrelqueQueue, name: str, *args: str | bytes | float) -> A
     :raises TorrelqueServerError: the server refused it.
     :raises TorrelqueConnectionError: no reply came for some ten seconds.
     """
+    suffix = '' if _old.get(queue) else '_RO'
+    try:
+        return await _send(queue, suffix, name, args)
+    except TorrelqueServerError as exc:
+        message = str(exc).lower()
+        denied = isinstance(exc, redis.exceptions.NoPermissionError) and "_ro'" in message
+        if not suffix or not (denied or 'unknown command' in message):
+            raise
+        refused = exc
+    try:
+        reply = await _send(queue, '', name, args)
+    except redis.exceptions.NoPermissionError:
+        raise refused from None
+    _old[queue] = True
+    return reply
+
+
+async def _send(queue: TorrelqueQueue, suffix: str, name: str, args: tuple[str | bytes | float, ...]) -> Any:
     text, digest = load(name)
     rest = [2, queue.keys['pending'].encode(), queue.keys['never'].encode(), *args]
-    suffix = '' if _old.get(queue) else '_RO'
     try:
         return await queue.command(f'EVALSHA{suffix}', digest, *rest)
     except TorrelqueServerError as exc:
-        message = str(exc)
-        if 'NOSCRIPT' in message:
-            return await queue.command(f'EVAL{suffix}', text, *rest)
-        if not suffix or 'unknown command' not in message.lower():
+        if 'NOSCRIPT' not in str(exc):
             raise
-    _old[queue] = True
-    return await ask(queue, name, *args)
+    return await queue.command(f'EVAL{suffix}', text, *rest)

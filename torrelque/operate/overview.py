@@ -1,4 +1,7 @@
-"""The figures of a queue at one moment: one script, whose cost does not grow with the queue, and the hearts."""
+"""The figures of a queue at one moment: one script, whose cost does not grow with the queue, and the hearts.
+
+Other layers may import the names in `__all__`.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -9,7 +12,7 @@ from torrelque import TorrelqueQueue, TorrelqueServerError
 from . import crew, scheduled
 from .asking import ask
 from .figures import Overview
-from .parts import ask_parts, parts_of
+from .parts import AwayError, ask_parts, parts_of
 from .reading import instant_of, probe_of, text_of
 from .values import WorkerView
 
@@ -17,6 +20,8 @@ _CREW = ('workers', 'lost', 'stuck', 'slots', 'busy')
 _COUNTS = ('tasks', 'pending', 'working', 'delayed', 'dead', 'ready', 'priority', 'groups', 'rated', 'paused_groups')
 _SCHEDULES = ('late_schedules', 'dry_schedules', 'paused_schedules')
 _SUMS = ('waiting', 'overdue', 'overdue_leases', 'schedules', *_SCHEDULES)
+__all__ = ['Figures', 'counts_of_shards']
+
 _STATES = ('lost', 'stopped', 'stopping', 'new', 'running', 'stuck')
 """What a worker can be; of what several hearts tell of one, the last of these counts."""
 _NEEDS = {
@@ -101,6 +106,23 @@ async def read_figures(queue: TorrelqueQueue) -> Figures:
     names = tuple(sorted(text_of(name) for name in broken))
     figures = Figures(int(now) / 1000, names, bool(beating), *rest)
     return figures._replace(halted=bool(figures.halted))
+
+
+async def counts_of_shards(queue: TorrelqueQueue) -> list[Figures | None]:
+    """The figures of each shard, by its number; None of one that does not answer.
+
+    :raises TorrelqueServerError: a server refused it.
+    """
+    parts = await parts_of(queue)
+
+    async def count(part: TorrelqueQueue) -> tuple[TorrelqueQueue, Figures]:
+        return part, await read_figures(part)
+
+    try:
+        found = dict((await ask_parts(parts, count))[0])
+    except AwayError:
+        return [None] * len(parts)
+    return [found.get(part) for part in parts]
 
 
 async def read_overview(queue: TorrelqueQueue) -> Overview:

@@ -26,6 +26,8 @@ _PASSING = (
     redis.exceptions.TryAgainError,
 )
 _NESTED = re.compile(r'(?:^|-)(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|WRONGTYPE|CLUSTERDOWN|MASTERDOWN) ')
+_DENIED = re.compile("ACL failure in script|The user executing the script can't ")
+"""What servers say of a right that is missing within a script: Redis 7 and Valkey, Redis 6."""
 _CLASSES: dict[str, type[TorrelqueServerError]] = {
     'OOM': ServerOutOfMemoryError,
     'READONLY': ServerReadOnlyError,
@@ -69,7 +71,9 @@ def error_code(message: str) -> str:
     if message.startswith('ERR max number of clients'):
         return 'MAXCLIENTS'
     nested = _NESTED.search(message)
-    return nested[1] if nested else message.partition(' ')[0]
+    if nested:
+        return nested[1]
+    return 'NOPERM' if _DENIED.search(message) else message.partition(' ')[0]
 
 
 def server_error(message: str, resent: bool = True) -> TorrelqueServerError:

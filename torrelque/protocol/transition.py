@@ -3,14 +3,17 @@
 Its arguments are a short head and then some for each task, so that the calls of many can be one.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import hiredis
 
 from .keys import DECLARED
+from .refusals import error_code
 from .scripts import load_script, pack_text, pack_words
 from .table import ROWS
+from .words import text
 
 Arg = str | bytes
 _pack: Any = hiredis.pack_command  # the annotation of `hiredis.pack_command` knows tuples of one only
@@ -61,6 +64,28 @@ class Transition:
         """The call with the text of the script, for the pipeline of a caller; its client may encode text otherwise."""
         data = [arg.encode() if isinstance(arg, str) else arg for arg in args]
         return ['EVAL', self.script.text, len(self.keys), *self.keys, '1' if resent else '', *data]
+
+
+_LINE = re.compile(r'user_script: ?(\d+)')
+_TOLD = 200
+"""Characters at the most of what is told of a call that was refused."""
+
+
+def with_place(message: str, transition: Transition | None, args: Sequence[Arg]) -> str:
+    """A refusal of the server; of one for want of a right with what it was about, which no server tells in full: the
+    line of the script, or the keys that it declares, or the command with its first word."""
+    if error_code(message) != 'NOPERM':
+        return message
+    if transition is None:
+        words = [text(word) for word in args]
+        scripted = words[0].upper().startswith('EVAL')
+        about = ' '.join([words[0], *(words[3:4] if scripted else words[1:2])])
+        return f'{message} ({about:.{_TOLD}})'
+    found = _LINE.search(message)
+    lines = transition.script.text.decode().splitlines()
+    number = int(found[1]) if found else 0
+    about = lines[number - 1].strip() if 0 < number <= len(lines) else ', '.join(map(text, transition.keys))
+    return f'{message} ({transition.name}: {about:.{_TOLD}})'
 
 
 class Transitions(dict[str, Transition]):

@@ -25,7 +25,8 @@ local seldom = {__index = function(_, asked)
   function flows.spoilt(flow, why)
     local hash, wrong = state .. flow, false
     why = string.gsub(type(why) == 'table' and why.err or tostring(why), '^%S*user_script:%d+: ', '')
-    if string.find(why, 'NOPERM') or string.find(why, 'ACL failure') or string.find(why, "can't run this command") then
+    if string.find(why, 'NOPERM') or string.find(why, 'ACL failure') or
+        string.find(why, "user executing the script can't") then
       -- The caller lacks a right, whatever the keys are.
       error(why, 0)
     end

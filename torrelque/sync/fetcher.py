@@ -27,7 +27,7 @@ from torrelque import (
     TorrelqueTaskId,
     TorrelqueTimeoutError,
 )
-from torrelque.error import no_reply, no_task, of_queue, reason_of
+from torrelque.error import ServerPermissionError, no_reply, no_task, of_queue, reason_of
 from torrelque.protocol.calls import IS_KEYDB, Calls
 from torrelque.protocol.carrying import read_spread
 from torrelque.protocol.refusals import server_error
@@ -43,7 +43,7 @@ from torrelque.protocol.replies import (
     tell_troubles,
     text,
 )
-from torrelque.protocol.transition import Arg, pack
+from torrelque.protocol.transition import Arg, pack, with_place
 
 from .connection import Connection
 from .link import Link
@@ -337,10 +337,11 @@ class Fetch:
             fetcher.listening.add(connection)
             if fetcher.closed:
                 raise TorrelqueClosedError('the queue was closed while this call waited for a task')
-            connection.send(pack(['BLPOP', fetcher.calls.keys['bell'], '0' if endless else f'{block:.3f}']), patience)
+            words = ['BLPOP', fetcher.calls.keys['bell'], '0' if endless else f'{block:.3f}']
+            connection.send(pack(words), patience)
             reply = connection.receive()
             if isinstance(reply, Exception):
-                raise server_error(str(reply))
+                raise server_error(with_place(str(reply), None, words))
             if not is_ring(reply) or reply is None and time.monotonic() - began < block / 2:
                 raise ConnectionError(f'this is no bell: {reply!r:.200}')
             if reply is not None and time.monotonic() - began < 2 * fetcher.took:
@@ -350,6 +351,9 @@ class Fetch:
             if due and isinstance(exc, TimeoutError):
                 # Something is due now; the server would end the block some tenth of a second later.
                 self._sweep()
+            elif isinstance(exc, ServerPermissionError):
+                # Time does not mend it, and without the bell nobody would be woken.
+                raise
             elif endless and isinstance(exc, TimeoutError):
                 # The server would not end the block, so its time is kept here.
                 pass

@@ -20,7 +20,7 @@ from torrelque.error import of_queue
 from torrelque.protocol.bounds import Bounds
 from torrelque.protocol.refusals import ELSEWHERE, NOT_RUN, error_code, final_error, server_error
 from torrelque.protocol.replies import text
-from torrelque.protocol.transition import Arg, Transition, pack
+from torrelque.protocol.transition import Arg, Transition, pack, with_place
 
 from .connection import Connection
 
@@ -160,7 +160,7 @@ class Link:
                     self.put(connection)
                     whole = True
                     continue
-                error = self._refused(connection, str(reply), transition is None, resent)
+                error = self._refused(connection, str(reply), transition, args, resent)
                 why = f'the server does not serve: {error}'
             # A process that was stopped (SIGSTOP, a suspended machine) does not take that time for the server's.
             spent += min(time.monotonic() - began, 2 * bounds.silence) + delay
@@ -171,7 +171,9 @@ class Link:
             delay = min(0.5, max(0.05, delay * 2))
             time.sleep(min(delay, max(0.0, until - time.monotonic())))
 
-    def _refused(self, connection: Connection, message: str, own: bool, resent: bool) -> Exception:
+    def _refused(
+        self, connection: Connection, message: str, transition: Transition | None, args: Sequence[Arg], resent: bool
+    ) -> Exception:
         """The error of a call that was not carried out and is to be sent again; any other is raised."""
         code = error_code(message)
         if code in ELSEWHERE and (code != 'MOVED' or self._connector.cluster):
@@ -182,9 +184,9 @@ class Link:
         if code == 'MOVED':
             raise TorrelqueTypeError(f'this server is a Cluster; it needs a RedisCluster ({message})')
         # Whoever sent the digest of a script of their own has the text, which nobody else could send.
-        if code in NOT_RUN and not (own and code == 'NOSCRIPT'):
+        if code in NOT_RUN and not (transition is None and code == 'NOSCRIPT'):
             return server_error(message)
-        raise server_error(message, resent)
+        raise server_error(with_place(message, transition, args), resent)
 
     def _lose(self) -> None:
         self._anew = True

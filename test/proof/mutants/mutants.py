@@ -55,6 +55,7 @@ from proof.mutants.mutants_of_operate_read import OPERATE_READ
 from proof.mutants.mutants_of_operate_why import EXPLAINING
 from proof.mutants.mutants_of_places import PLACES
 from proof.mutants.mutants_of_probes import PROBES
+from proof.mutants.mutants_of_rights import RIGHTS
 from proof.mutants.mutants_of_schedules import SCHEDULES
 from proof.mutants.mutants_of_scripts import SCRIPTS
 from proof.mutants.mutants_of_settling import SETTLING
@@ -73,7 +74,7 @@ MUTANTS = (
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *FUZZING, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
     *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *GROWING, *MOVING, *TOLD, *ABROAD, *DASHBOARD,
-    *ALERTS, *TELEMETRY, *PROBES, *MEASURED, *CONFIGURING,
+    *ALERTS, *TELEMETRY, *PROBES, *MEASURED, *CONFIGURING, *RIGHTS,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'
