@@ -114,7 +114,7 @@ def days(record: Record) -> Iterator[list[Part]]:
 def what_was_run(campaign: Campaign | None, parts: Sequence[Part]) -> str:
     keys = Tally(parts).keys
     cut = sum(part.cut for part in parts)
-    ended = f', {cut} of {len(parts)} parts cut off' if cut else f' in {len(parts)} parts' if len(parts) > 1 else ''
+    ended = (f' in {len(parts)} parts' if len(parts) > 1 else '') + (f', {cut} cut off' if cut else '')
     if rows := sum(isinstance(key, str) for key in keys):
         return f'{rows} of {parts[-1].of} rows{ended}'
     unit = name_of(campaign, 'seeds') if campaign else 'seeds'
@@ -159,7 +159,8 @@ def write(record: Record) -> str:
     said = (
         f'\n{len(parts):,} parts, {hours:.1f} hours, from {parts[0].when[:10]} to {parts[-1].when[:10]}, with {trees} '
         f'{"states" if trees > 1 else "state"} of the package; the newest is `{newest_tree(record)}`, a hash of its '
-        f'sources. {found:,} faults of the queue were found, {mended:,} of them are mended.\n'
+        f'sources. {found:,} things were found, {mended:,} of them are mended: faults of the queue, and mutants that '
+        'the tests which they name do not see, so that it is these that are mended.\n'
     )
     listed = '\n'.join(finds(record)) or 'Nothing.'
     return (

@@ -7,7 +7,7 @@ from proof.mutants.mutant import BEYOND, Mutant, script
 GROUPS = (
     Mutant(
         'slot-kept-by-release', 9, 'a released task keeps its slot',
-        (script('release', 'book().free(id, known[5])', ''),),
+        (script('release', 'book().free(id, owners[k])', ''),),
         ('groups::test_the_next_comes_up_when_the_head_is_gone',),
     ),
     Mutant(
