@@ -255,7 +255,8 @@ def check_troubles(tale: Tale) -> Iterator[Fault]:
 RULES: dict[str, Callable[[Tale], Iterator[Fault]]] = {
     'lost': check_lost, 'done': check_done, 'once': check_once, 'over': check_over, 'alone': check_alone,
     'ending': check_ending, 'endless': check_endless, 'limits': check_limits, 'order': check_order,
-    'expiry': check_expiry, 'joins': check_joins, 'schedules': check_schedules, 'counts': check_counts, 'troubles': check_troubles,
+    'expiry': check_expiry, 'joins': check_joins, 'schedules': check_schedules, 'counts': check_counts,
+    'troubles': check_troubles,
 }  # fmt: skip
 
 
