@@ -16,6 +16,8 @@ ROUNDING = 3.0
 GRACE, ORPHANED = 3000.0, 2000.0
 """ms within which who has lost a lease, or whose worker was killed, has ended, on a machine that has other things to
 do."""
+MOST_LOST = 10
+"""Leases of one task that a busy machine may cost it."""
 FIFO = 'fifo:'
 WHERE_IT_WAITS = ('PENDING', 'WORKING', 'DELAYED', 'WAITING')
 
@@ -91,6 +93,14 @@ def check_ending(tale: Tale) -> Iterator[Fault]:
         killed = tale.kills.get(one.parent, math.inf)
         if one.is_in_child and one.last > killed + ORPHANED:
             yield Fault(4, one.n, f'{one.id} went on for {one.last - killed:.0f} ms after its worker was killed')
+
+
+def check_endless(tale: Tale) -> Iterator[Fault]:
+    """With the faults over a lease is not lost again and again, while its function runs."""
+    for task_id, attempts in tale.attempts.items():
+        lost = [one for one, other in pairwise(attempts) if tale.calm < one.claimed and other.claimed < one.ended]
+        if len(lost) > MOST_LOST:
+            yield Fault(10, lost[0].n, f'{task_id} has lost {len(lost)} leases with no fault about')
 
 
 def check_limits(tale: Tale) -> Iterator[Fault]:
@@ -244,8 +254,9 @@ def check_troubles(tale: Tale) -> Iterator[Fault]:
 
 RULES: dict[str, Callable[[Tale], Iterator[Fault]]] = {
     'lost': check_lost, 'done': check_done, 'once': check_once, 'over': check_over, 'alone': check_alone,
-    'ending': check_ending, 'limits': check_limits, 'order': check_order, 'expiry': check_expiry,
-    'joins': check_joins, 'schedules': check_schedules, 'counts': check_counts, 'troubles': check_troubles,
+    'ending': check_ending, 'endless': check_endless, 'limits': check_limits, 'order': check_order,
+    'expiry': check_expiry, 'joins': check_joins, 'schedules': check_schedules, 'counts': check_counts,
+    'troubles': check_troubles,
 }  # fmt: skip
 
 

@@ -58,6 +58,14 @@ def again(at: float, **first: Any) -> Teller:
     return Teller().send().begin(100, **first).run(at, no=2, fn=first.get('fn', 'quick')).final()
 
 
+def lost(count: int) -> Teller:
+    """A task that loses its lease so often, with the faults over."""
+    told = Teller().send().say('calm', 50)
+    for no in range(1, count + 1):
+        told.begin(100 + no * 1600, no=no).go_on('raises', 100 + no * 1600 + 2000, 100 + no * 1600, no=no)
+    return told.run(30_000, no=count + 1).final()
+
+
 def twice(one: float, other: float) -> Teller:
     """The first of a strict order, run twice, because its worker was killed before the release."""
     told = Teller().send(order='line').begin(one).go_on('ends', one + 10, one)
@@ -123,6 +131,7 @@ BAD: Mapping[str, tuple[str, Made]] = {
     'goes on after its worker': (
         'ending', lambda: plain().begin(100, 't2', 1, 'computes', CHILD).go_on('goes on', 9000, 100, 't2')
         .say('kills', 200, who=WORKER)),
+    'leases that nobody renews': ('endless', lambda: lost(12)),
     'four of a group of three': ('limits', three),
     'two of an order at once': ('limits', lambda: three(None, 'fifo:line', (100, 120))),
     'out of order': ('order', lambda: three('line', 'fifo:line', (200, 100))),
@@ -175,6 +184,7 @@ GOOD: Mapping[str, Made] = {
     .go_on('goes on', 9000, 100).final(),
     'groups of one name in two queues': lambda: three(at=(100, 100, 100)).send(5, group='few', queue='side')
     .run(100, 't5').final(name='t5'),
+    'a few leases that are lost': lambda: lost(5),
     'three of a group of three': lambda: three(at=(100, 100, 100, 160)),
     'in order': lambda: three('line', 'fifo:line', (100, 200, 300)),
     'in no order, because they were sent at once': lambda: Teller().send(1, until=50, order='line').send(
