@@ -1,15 +1,19 @@
 """Make a release of what git knows, and try it: ``python .ci/release.py``, or ``tox -e release``.
 
 In a copy of the tree the links of the README are made absolute, because a page of an index has no files beside it.  Of
-the copy sdist and wheel are built, into ``dist``.  What they hold is compared with the tree; then both are installed in
-clean environments of each Python from 3.10 to 3.14 that is there, in which ``.ci/smoke.py`` runs.  The last line says
-what was made; the exit status is 1 where something was wrong.
+the copy sdist and wheel are built, into ``dist``, and once more: the same tree gives the same bytes, whenever and
+wherever it is built with what ``.ci/build.txt`` pins.  What they hold is compared with the tree; then both are set up
+in clean environments of each Python from 3.10 to 3.14 that is there, in which ``.ci/smoke.py`` runs.  Beside them lie
+lists of what they stand on (``.ci/sbom.py``), and ``SHA256SUMS`` of all of it.  The last line says what was made; the
+exit status is 1 where something was wrong.
 """
 
 from __future__ import annotations
 
 import argparse
 import configparser
+import gzip
+import hashlib
 import os
 import re
 import shutil
@@ -18,7 +22,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timezone
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path, PurePosixPath
@@ -106,34 +111,95 @@ def with_absolute_links(text: str, tree: Path = ROOT) -> str:
 
 
 def copy_tree(to: Path, tree: Path = ROOT) -> None:
-    """Copy the files of a release, with the README as an index is to show it."""
+    """Copy the files of a release, with the README as an index is to show it, and with modes that are the same
+    whatever the umask of this place."""
     for name in known_files(tree):
         path = to / name
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(tree / name, path)
-        shutil.copymode(tree / name, path)
+        path.chmod(0o755 if (tree / name).stat().st_mode & 0o100 else 0o644)
     readme = to / 'README.md'
     readme.write_text(with_absolute_links(readme.read_text('utf-8'), tree), 'utf-8')
 
 
-def build(tree: Path, out: Path, isolated: bool = True) -> tuple[Path, Path]:
-    """Build sdist and, of that, wheel.
+def epoch_of(tree: Path) -> int:
+    """The time (s since 1970) that all files of a release bear: the day in the first heading of the changelog, if
+    ``SOURCE_DATE_EPOCH`` does not say another."""
+    if given := os.environ.get('SOURCE_DATE_EPOCH'):
+        return int(given)
+    day = re.search(r'(?m)^## .* - (\d{4}-\d\d-\d\d)$', (tree / 'CHANGELOG.md').read_text('utf-8'))
+    return int(datetime.fromisoformat(day[1] if day else '2026-01-01').replace(tzinfo=timezone.utc).timestamp())
 
-    :param isolated: whether setuptools is fetched for it; otherwise it must be installed here, and no network is used.
-    """
-    options = [] if isolated else ['--no-isolation', '--skip-dependency-check']
-    run([sys.executable, '-m', 'build', *options, '--outdir', str(out), str(tree)])
-    stem = f'torrelque-{version_of(tree)}'
-    return out / f'{stem}.tar.gz', out / f'{stem}-py3-none-any.whl'
+
+def build(tree: Path, out: Path) -> tuple[Path, Path]:
+    """Build an sdist and, of that, a wheel, with the setuptools that is installed here; no network is used."""
+    stem, epoch = f'torrelque-{version_of(tree)}', epoch_of(tree)
+    sdist, wheel = out / f'{stem}.tar.gz', out / f'{stem}-py3-none-any.whl'
+    with tempfile.TemporaryDirectory(prefix='release') as folder:
+        _build('--sdist', tree, Path(folder), epoch)
+        repack(Path(folder) / sdist.name, sdist, epoch)
+        _build('--wheel', unpack(sdist, Path(folder)), out, epoch)
+    return sdist, wheel
+
+
+def _build(what: str, tree: Path, out: Path, epoch: int) -> None:
+    options = [what, '--no-isolation', '--skip-dependency-check', '--outdir', str(out)]
+    run([sys.executable, '-m', 'build', *options, str(tree)], env={**os.environ, 'SOURCE_DATE_EPOCH': str(epoch)})
+
+
+def repack(made: Path, to: Path, epoch: int) -> None:
+    """Write an sdist anew, without what is different each time: times, owners, their order."""
+    with tarfile.open(made) as source, open(to, 'wb') as file:
+        with gzip.GzipFile('', 'wb', 9, file, epoch) as packed, tarfile.open(fileobj=packed, mode='w') as archive:
+            for member in sorted(source.getmembers(), key=lambda one: one.name):
+                member.mtime, member.uid, member.gid, member.uname, member.gname = epoch, 0, 0, '', ''
+                member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+                member.pax_headers = {}
+                archive.addfile(member, source.extractfile(member) if member.isfile() else None)
+
+
+def check_same_bytes(made: Sequence[Path], tree: Path) -> None:
+    """Build once more, elsewhere, and compare."""
+    with tempfile.TemporaryDirectory(prefix='release') as folder:
+        for old, new in zip(made, build(tree, Path(folder)), strict=True):
+            demand(old.read_bytes() == new.read_bytes(), f'{old.name} has other bytes each time that it is built')
 
 
 def run(command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    """Run a command; its output, which is shown where the command fails."""
-    done = subprocess.run(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    """Run a command; its output, which is shown where the command fails.  What it makes has the same modes whatever the
+    umask of this place."""
+    done = subprocess.run(
+        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, umask=0o022
+    )
     if done.returncode:
         print(done.stdout)
         raise WrongError(f'{" ".join(command)} has failed with {done.returncode}')
     return done.stdout
+
+
+# What lies beside it
+
+
+def write_sums(paths: Iterable[Path], out: Path) -> Path:
+    """Write digests of files, as ``sha256sum -c`` reads them."""
+    sums = out / 'SHA256SUMS'
+    lines = [f'{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n' for path in sorted(paths)]
+    sums.write_text(''.join(lines), 'utf-8')
+    return sums
+
+
+def write_lists(wheel: Path, metadata: Message, out: Path) -> list[Path]:
+    """Write lists of what the wheel stands on, of the core and of each extra, by what pip would install now."""
+    import sbom  # which needs what the environment of releases has
+
+    paths = []
+    for extra in (None, *map(str, metadata.get_all('Provides-Extra', ()))):
+        path = out / f'torrelque-{version_of()}{f"-{extra}" if extra else ""}.cdx.json'
+        sbom.write(sbom.resolve(wheel, extra), extra, epoch_of(ROOT), path)
+        lacking = sbom.lacking(path, ROOT, extra)
+        demand(not lacking, f'{path.name} lacks {sorted(lacking)}')
+        paths.append(path)
+    return paths
 
 
 # Checking what was built
@@ -251,17 +317,21 @@ def release(out: Path, tests: bool, say: Callable[[str], None] = print) -> None:
         changed = run(['git', '-C', str(ROOT), 'status', '--short', '--untracked-files=no'])
         if changed:
             say(f'not committed, and in the release all the same:\n{changed.rstrip()}')
-    for old in [*out.glob('torrelque-*.tar.gz'), *out.glob('torrelque-*.whl')]:
+    out.mkdir(parents=True, exist_ok=True)
+    for old in [*out.glob('torrelque-*'), *out.glob('SHA256SUMS')]:
         old.unlink()
     with tempfile.TemporaryDirectory(prefix='release') as folder:
         tree = Path(folder)
         copy_tree(tree)
         sdist, wheel = build(tree, out)
+        check_same_bytes((sdist, wheel), tree)
     check_sdist(sdist, ROOT)
     metadata = check_wheel(wheel, ROOT)
     check_metadata(metadata, ROOT)
     run([sys.executable, '-m', 'twine', 'check', '--strict', str(sdist), str(wheel)])
-    say(f'{sdist.name} and {wheel.name} hold what they should')
+    say(f'{sdist.name} and {wheel.name} hold what they should, and were built twice with the same bytes')
+    lists = write_lists(wheel, metadata, out)
+    say(f'{len(lists)} lists of what they stand on, and {write_sums([sdist, wheel, *lists], out).name}')
     extras = sorted({'cli', 'cron', 'embedded'} & {*map(str, metadata.get_all('Provides-Extra', ()))})
     there = pythons()
     for python in there.values():

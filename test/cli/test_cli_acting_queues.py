@@ -297,6 +297,11 @@ async def test_the_default_of_all_groups_is_not_set_by_who_forgets_the_group(
     assert await queue.get_limits() == {} and await recorded(queue) == []
     await command('limit', '--concurrency', '1', '--yes')
     assert await queue.get_limits() == {None: TorrelqueLimit(1, None)}
+    # What a file of settings calls the default is no group here either.
+    assert (await command('limit', '*', '--concurrency', '2', code=2)).err == said.err
+    await command('limit', '*', '--concurrency', '2', '--yes')
+    assert await queue.get_limits() == {None: TorrelqueLimit(2, None)}
+    assert (await command('limit', '*', '--json')).json[0]['concurrency'] == 2
 
 
 @pytest.mark.one_server

@@ -259,7 +259,15 @@ async def test_a_server_that_is_away_is_told_within_seconds(
     }.items():  # fmt: skip
         said = await say('stats', '--url', url, code=3)
         assert said.err.startswith(f'torrelque: {reason}') and 'secret' not in said.err and said.out == ''
+        assert 'names another' not in said.err
     silent.close()
+    # Where nobody has named a server, it is told how one is.
+    monkeypatch.delenv('TORRELQUE_URL')
+    monkeypatch.delenv('REDIS_URL', raising=False)
+    monkeypatch.setattr('torrelque.tasks.address.DEFAULT', f'redis://127.0.0.1:{port}')
+    for words in ('stats', 'redrive --yes'):
+        said = await say(*words.split(), code=3)
+        assert said.err.endswith('; --url or TORRELQUE_URL names another\n')
 
 
 @pytest.mark.first_server

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import os
 import re
 import shutil
 import sys
@@ -45,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         pytest.skip('neither a checkout nor an sdist')
     tree, out = tmp_path_factory.mktemp('tree'), tmp_path_factory.mktemp('out')
     release.copy_tree(tree)
-    return Made(tree, *release.build(tree, out, isolated=False))
+    return Made(tree, *release.build(tree, out))
 
 
 # What is built
@@ -83,9 +85,62 @@ def test_an_sdist_can_be_built_of_an_sdist(made: Made, tmp_path: Path) -> None:
     assert release.known_files(unpacked) == release.known_files(ROOT)
     release.copy_tree(tmp_path / 'tree', unpacked)
     assert (tmp_path / 'tree' / 'README.md').read_text() == (made.tree / 'README.md').read_text()
-    sdist, wheel = release.build(tmp_path / 'tree', tmp_path, isolated=False)
+    sdist, wheel = release.build(tmp_path / 'tree', tmp_path)
     release.check_sdist(sdist, ROOT)
     release.check_wheel(wheel, ROOT)
+
+
+@pytest.mark.long
+def test_a_release_has_the_same_bytes_wherever_and_whenever_it_is_built(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With another umask, and other times of files.
+    before = os.umask(0o077)
+    try:
+        release.copy_tree(tmp_path / 'tree')
+        out = tmp_path / 'out'
+        out.mkdir()
+        for path in (tmp_path / 'tree').rglob('*'):
+            os.utime(path, (1, 1))
+        again = Made(tmp_path / 'tree', *release.build(tmp_path / 'tree', out))
+    finally:
+        os.umask(before)
+    for one, other in ((made.sdist, again.sdist), (made.wheel, again.wheel)):
+        assert one.read_bytes() == other.read_bytes(), one.name
+    # Another day is another release.
+    monkeypatch.setenv('SOURCE_DATE_EPOCH', str(release.epoch_of(ROOT) + 86400))
+    release.repack(made.sdist, out / 'later.tar.gz', release.epoch_of(ROOT))
+    assert (out / 'later.tar.gz').read_bytes() != made.sdist.read_bytes()
+
+
+def test_a_build_that_differs_each_time_is_noticed(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, 'build', lambda tree, out: (made.wheel, made.sdist))
+    with pytest.raises(release.WrongError, match=r'tar.gz has other bytes each time'):
+        release.check_same_bytes((made.sdist, made.wheel), made.tree)
+
+
+def test_sums_are_those_of_the_files(made: Made, tmp_path: Path) -> None:
+    lines = release.write_sums([made.wheel, made.sdist], tmp_path).read_text().splitlines()
+    assert lines == [
+        f'{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}' for path in sorted((made.sdist, made.wheel))
+    ]
+
+
+def test_what_makes_a_release_is_pinned_with_digests() -> None:
+    names = {
+        re.split(r'[\[ ]', line)[0] for line in (ROOT / '.ci' / 'build.in').read_text().splitlines() if line[0] != '#'
+    }
+    text = (ROOT / '.ci' / 'build.txt').read_text()
+    pinned = re.split(r'(?m)^(?=[a-z])', text)[1:]
+    assert names == {'build', 'cyclonedx-python-lib', 'readme-renderer', 'setuptools', 'twine'}
+    found = {}
+    for one in pinned:
+        match = re.match(r'([a-z0-9-]+)(?:\[[a-z,-]+\])?==(\S+)', one)
+        assert match and len(re.findall(r'--hash=sha256:[0-9a-f]{64}', one)) > 0, one
+        found[match[1]] = match[2]
+    assert names <= {*found} and len(found) > 20
+    assert '://' not in text
+    assert re.search(r'(?m)^deps = -r \.ci/build\.txt$', (ROOT / 'tox.ini').read_text())
 
 
 @pytest.mark.parametrize(

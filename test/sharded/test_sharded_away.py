@@ -177,6 +177,11 @@ async def test_commands_tell_of_the_living_shards_and_which_is_away(
             said = await say('tasks', code=3)
             assert f'shard {dead} (email:{dead} at {trio[dead].url}) is away' in said.err, said
             assert 'ValueError: 0' in said.out, said
+        said = await say('redrive', '--dry-run', code=3)
+        # A server that has come back has lost what it had.
+        counted = f'{4 if dead else 2} of {4 if dead else 2} dead tasks match; nothing was changed'
+        assert counted in said.out and 'ValueError' in said.out, said
+        assert f'shard {dead} (email:{dead} at {trio[dead].url}) is away' in said.err, said
         said = await say('check', code=1)
         assert f'shard {dead} ' in said.out
         trio[dead].start()

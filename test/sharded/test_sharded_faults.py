@@ -14,7 +14,7 @@ from support.bounding import Bound
 from support.servers import MakeServer, RealServer
 from support.sharding import drain, group_of, numbers_of, open_cluster, open_servers
 from support.topology import Cluster
-from torrelque.sharded import Sharded, base, finding, inside, operators
+from torrelque.sharded import Sharded, common, finding, inside, operators
 
 pytestmark = [pytest.mark.first_server, pytest.mark.long]
 
@@ -126,7 +126,7 @@ async def test_what_is_for_all_shards_does_not_wait_for_one_that_is_away(
     queue: Sharded, trio: list[RealServer], bound: Bound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bound(repeat=1e6)
-    monkeypatch.setattr(base, 'PATIENCE', 0.05)
+    monkeypatch.setattr(common, 'PATIENCE', 0.05)
     monkeypatch.setattr(operators, 'PATIENCE', 0.05)
     for number in range(3):
         await queue.enqueue(number, group=group_of(number, 3))
@@ -157,7 +157,7 @@ async def test_another_primary_tells_that_a_queue_has_shards_where_that_with_the
     cluster: Cluster, hasty: None, bound: Bound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bound(repeat=1e6)
-    for module in (base, finding):
+    for module in (common, finding):
         monkeypatch.setattr(module, 'PATIENCE', 0.3)
     async with cluster.client() as client:
         for count in (3, 12):

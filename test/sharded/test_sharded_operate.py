@@ -154,6 +154,26 @@ async def test_why_a_task_a_group_and_the_queue_do_not_move(sharded: Sharded) ->
     assert [await shard.command('EXISTS', shard.keys['acts']) for shard in sharded.shards] == [1, 0, 0]
 
 
+async def test_what_shards_have_where_nothing_is_pending_is_added_up(sharded: Sharded) -> None:
+    groups = [group_of(shard, 3) for shard in (0, 1, 1, 1, 2)]
+    for group in groups:
+        await sharded.enqueue('dies', group=group)
+    for task_id, _ in await sharded.dequeue_many(5, 60):
+        await sharded.bury(task_id)
+    while (await sharded.get_queue_stats()).dead < 5:
+        for task_id, _ in await sharded.dequeue_many(5, 60):
+            await sharded.bury(task_id)
+    [reason] = await Operator(sharded).explain()
+    assert (reason.code, reason.text, reason.count) == ('dead', 'nothing is pending: 5 tasks are dead', 5)
+    for k, group in enumerate(groups):
+        await sharded.enqueue('later', group=group, delay=100 + k)
+    [reason] = await Operator(sharded).explain()
+    assert (reason.text, reason.count) == ('nothing is pending: 5 tasks wait for a time', 5)
+    firsts = [await shard.command('ZRANGE', shard.keys['delayed'], 0, 0, 'WITHSCORES') for shard in sharded.shards]
+    scores = [word for one in firsts for word in (one[0] if isinstance(one[0], list) else one)][1::2]
+    assert reason.until == min(map(float, scores)) / 1000
+
+
 async def test_acts_change_tasks_of_all_shards_and_are_on_record_once(sharded: Sharded) -> None:
     await fill(sharded)
     operator = Operator(sharded, who='me')

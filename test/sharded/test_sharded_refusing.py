@@ -14,7 +14,7 @@ from support.bounding import Bound
 from support.proxy import calls_of, open_proxy
 from support.servers import RealServer
 from support.sharding import drain, group_of, numbers_of, open_servers
-from torrelque.sharded import Sharded, base, sync, threads
+from torrelque.sharded import Sharded, common, sync
 
 pytestmark = pytest.mark.one_server
 
@@ -27,8 +27,7 @@ NO_REPLICAS: Setting = {'min-replicas-to-write': '1'}
 def trio(
     server: RealServer, _other_servers: list[RealServer], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[RealServer]]:
-    monkeypatch.setattr(base, 'AGAIN', 0.01)
-    monkeypatch.setattr(threads, 'AGAIN', 0.01)
+    monkeypatch.setattr(common, 'AGAIN', 0.01)
     servers = [server, *_other_servers]
     for one in servers:
         with one.sync_client() as client:

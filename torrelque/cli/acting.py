@@ -127,7 +127,8 @@ def _add_fire(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_limit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('group', metavar='GROUP', nargs='?', help='the group; else the default of all groups')
+    parser.add_argument('group', metavar='GROUP', nargs='?',
+        help="the group; else, or as '*', the default of all groups")  # fmt: skip
     parser.add_argument('--concurrency', metavar='N', type=concurrency, default=KEEP,
         help="tasks of the group that are worked on at a time; 'none' is no limit, 'default' as that of all "
         'groups')  # fmt: skip

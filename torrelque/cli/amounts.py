@@ -9,6 +9,8 @@ from .options import seconds, told
 
 KEEP = object()
 """Stands for a limit that the command line says nothing of."""
+DEFAULT = '*'
+"""What the default of all groups is called, in files of settings too."""
 
 
 def pace(text: str) -> float:

@@ -11,6 +11,7 @@ from torrelque.config.amounts import instant, spell, spelt
 from torrelque.operate import Operator, ScheduleView
 from torrelque.operate.parts import limits_of
 
+from .amounts import DEFAULT
 from .listing import ALL
 from .out import number
 from .scheduling import API, ask_time
@@ -19,8 +20,6 @@ from .timetable import load_cron, made_from
 if TYPE_CHECKING:
     from torrelque.config import Config, ScheduleConfig
 
-DEFAULT = '*'
-"""What the default of all groups is called in a file."""
 NONE = TorrelqueLimit(None, None)
 
 

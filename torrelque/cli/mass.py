@@ -4,13 +4,14 @@ More than one task is only changed when somebody at the terminal has said yes, o
 """
 
 import argparse
+import contextlib
 import functools
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from torrelque import TorrelqueError
+from torrelque import TorrelqueConnectionError, TorrelqueError
 from torrelque.operate import Outcome, Plan, Selection, TaskView
 
 from .consent import agree, answer_act, answer_known, interruptible, may_ask
@@ -236,6 +237,9 @@ async def _dry_run(session: Session, verb: Verb, selection: Selection) -> int:
         out.line(f'{_how_many(verb, selection, counts)}; nothing was changed')
         if examples:
             out.table(COLUMNS, [_row(task) for task in examples])
+    if counts.away:
+        # Which shards these are is told behind all answers.
+        return Exit.AWAY
     return Exit.WELL if counts.matched else Exit.ILL
 
 
@@ -246,7 +250,10 @@ async def _examples(session: Session, verb: Verb, selection: Selection) -> list[
     for place in places:
         if len(some) < most:
             which = replace(selection, status=place)
-            some += [task async for task in session.operator.tasks(which, most=most - len(some), payload=0)]
+            # Where a shard is away, those of the others are told before it is.
+            with contextlib.suppress(TorrelqueConnectionError):
+                async for task in session.operator.tasks(which, most=most - len(some), payload=0):
+                    some.append(task)
     return some
 
 

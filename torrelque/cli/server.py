@@ -9,9 +9,14 @@ from torrelque.worker.places import describe
 
 from .failure import Failure
 
-__all__ = ['connect', 'describe']
+__all__ = ['connect', 'describe', 'is_named']
 
 VARIABLES = ('TORRELQUE_URL', 'REDIS_URL')
+
+
+def is_named(url: str | None) -> bool:
+    """Whether somebody has said which server is meant: the command line, a file, or the environment."""
+    return bool(url or any(os.environ.get(name) for name in VARIABLES))
 
 
 def connect(url: str | None) -> Any:

@@ -245,7 +245,7 @@ async def _open_client(found: argparse.Namespace, names: Sequence[str] = ()) -> 
     from torrelque.worker.places import clients_of
 
     from .filed import servers_of, url_of
-    from .server import connect
+    from .server import connect, is_named
 
     if found.app is not None:
         app = find_app(found)
@@ -262,9 +262,16 @@ async def _open_client(found: argparse.Namespace, names: Sequence[str] = ()) -> 
                 await close_client(one)
         return
     servers = servers_of(found, names)
-    clients = (*map(connect, servers),) if servers else (connect(found.url or url_of(found)),)
+    url = None if servers else found.url or url_of(found)
+    clients = (*map(connect, servers),) if servers else (connect(url),)
     try:
-        yield await _find_reached(clients)
+        try:
+            client = await _find_reached(clients)
+        except Failure as exc:
+            if exc.code == Exit.AWAY and not (servers or is_named(url)):
+                raise Failure(f'{exc}; --url or TORRELQUE_URL names another', exc.code) from exc
+            raise
+        yield client
     finally:
         for one in clients:
             await close_client(one)

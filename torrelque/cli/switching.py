@@ -7,7 +7,7 @@ from torrelque import TorrelqueLimit, TorrelqueQueue
 from torrelque.operate import ScheduleView
 from torrelque.operate.parts import is_paused, limits_of
 
-from .amounts import KEEP, spelt
+from .amounts import DEFAULT, KEEP, spelt
 from .answers import LimitAnswer, PauseAnswer, SweepAnswer
 from .consent import agree, answer_act, answer_known, may_ask, refuse_to_act
 from .failure import Exit, Failure
@@ -117,6 +117,9 @@ def _named(queue: TorrelqueQueue, group: str | None) -> str:
 
 def limit(found: argparse.Namespace) -> int:
     """Carry ``limit`` out; its exit code."""
+    if found.group == DEFAULT:
+        # As files say it; a group of this name has its limit by Python alone.
+        found.group = None
     if found.concurrency is KEEP and found.rate is KEEP:
         return answer_known(found, _show_limits)
     refuse_to_act(found)

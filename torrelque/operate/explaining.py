@@ -177,21 +177,37 @@ def _is_due(seen: Seen, name: str) -> bool:
     return instant is not None and instant <= seen.now
 
 
+_NONE = {
+    'working': ('task is worked on', 'tasks are worked on'),
+    'delayed': ('task waits for a time', 'tasks wait for a time'),
+    'waiting': ('task, or flow, waits for others', 'tasks and flows wait for others'),
+    'dead': ('task is dead', 'tasks are dead'),
+}
+"""Where the tasks are of a queue of which none is pending, one and several."""
+
+
+def of_none(code: str, count: int) -> str:
+    """What is told where nothing is pending; of shards, by the sum of their tasks."""
+    one, several = _NONE[code]
+    return f'nothing is pending: {count:,} {one if count == 1 else several}'
+
+
+def is_of_none(reason: Reason) -> bool:
+    """Whether it tells no more than how many tasks there are of which none is pending."""
+    return reason.code in _NONE and reason.count is not None and reason.text == of_none(reason.code, reason.count)
+
+
 def _of_nothing_pending(seen: Seen, timetable: scheduled.Timetable | None) -> list[Reason]:
     found = []
     if (count := seen.count('working')) and not _is_due(seen, 'first_working'):
-        words = f'nothing is pending: {count:,} {"task is" if count == 1 else "tasks are"} worked on'
-        found.append(Reason('working', words, until=seen.told('first_working'), count=count))
+        found.append(Reason('working', of_none('working', count), until=seen.told('first_working'), count=count))
     if (count := seen.count('delayed')) and not _is_due(seen, 'first_delayed'):
-        words = f'nothing is pending: {count:,} {"task waits" if count == 1 else "tasks wait"} for a time'
-        found.append(Reason('delayed', words, until=seen.told('first_delayed'), count=count))
+        found.append(Reason('delayed', of_none('delayed', count), until=seen.told('first_delayed'), count=count))
     if count := seen.count('waiting'):
-        waits = 'task, or flow, waits' if count == 1 else 'tasks and flows wait'
-        words = f'nothing is pending: {count:,} {waits} for others'
-        found.append(Reason('waiting', words, count=count, command=remedies.command(seen.queue, 'tasks', 'waiting')))
+        command = remedies.command(seen.queue, 'tasks', 'waiting')
+        found.append(Reason('waiting', of_none('waiting', count), count=count, command=command))
     if all(reason.code == 'waiting' for reason in found) and (count := seen.count('dead')):
-        words = f'nothing is pending: {count:,} {"task is" if count == 1 else "tasks are"} dead'
-        found.append(Reason('dead', words, count=count, command=None))
+        found.append(Reason('dead', of_none('dead', count), count=count, command=None))
     if not found and timetable is not None and timetable.next is not None:
         words = f'nothing is pending: the schedule {timetable.next_name} is the next that fires'
         found.append(Reason('delayed', words, until=timetable.next))

@@ -350,8 +350,12 @@ def _alike(reasons: Sequence[Reason]) -> Reason:
     longest = max(reasons, key=lambda reason: reason.count or 0)
     # Workers are those of the whole queue, whichever part was looked at.
     count = None if not counts else max(counts) if longest.workers else sum(counts)
+    since = min((r.since for r in reasons if r.since), default=None)
+    if count is not None and all(map(explaining.is_of_none, reasons)):
+        until = min((r.until for r in reasons if r.until), default=None)
+        return replace(longest, text=explaining.of_none(longest.code, count), count=count, since=since, until=until)
     shown = longest.text if len({reason.text for reason in reasons}) == 1 else f'{longest.text} (and in other shards)'
-    return replace(longest, text=shown, count=count, since=min((r.since for r in reasons if r.since), default=None))
+    return replace(longest, text=shown, count=count, since=since)
 
 
 def _with_servers(told: Sequence[tuple[str, list[Finding]]]) -> list[Finding]:

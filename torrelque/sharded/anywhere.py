@@ -22,7 +22,7 @@ from torrelque import (
     TorrelqueServerError,
 )
 
-from . import base, inside, shards
+from . import base, common, inside, shards
 from .choose import SLOW
 
 T = TypeVar('T')
@@ -85,7 +85,7 @@ class Anywhere(base.Base):
             last = number in met.values()
             met.setdefault(self._greet(number), number)
             if silent := [each for each in met if not each.done()]:
-                await asyncio.wait(silent, timeout=base.PATIENCE if last else SLOW, return_when=FIRST)
+                await asyncio.wait(silent, timeout=common.PATIENCE if last else SLOW, return_when=FIRST)
             found = [each for each in met.values() if each in self._known]
             if found or last:
                 # Where nobody has answered, it is any of them, and the call waits as others do.
@@ -160,7 +160,7 @@ class Anywhere(base.Base):
         try:
             taken = False
             while not self._closed and not taken:
-                await asyncio.sleep(base.AGAIN)
+                await asyncio.sleep(common.AGAIN)
                 if number >= len(self._shards):
                     return
                 shard = self._shards[number]

@@ -22,8 +22,9 @@ from torrelque import (
     TorrelqueTypeError,
 )
 
-from . import inside, shards
+from . import common, inside, shards
 from .choose import Chooser
+from .common import Common
 from .dispatch import Dispatcher
 from .shards import Ask, Shape
 
@@ -33,13 +34,8 @@ Client = redis.asyncio.Redis | redis.asyncio.RedisCluster
 Pipeline = redis.asyncio.client.Pipeline | redis.asyncio.cluster.ClusterPipeline
 T = TypeVar('T')
 
-PATIENCE = 1.0
-"""s that a server may take to tell the map of a queue, where others can, or to give a sign of life, where others do."""
-AGAIN = 0.5
-"""After how long (s) a shard is asked again that refuses to say whether it is there, or refuses writes."""
 
-
-class Base(TorrelqueQueue):
+class Base(Common, TorrelqueQueue):
     """The shards of a queue object."""
 
     def __init__(
@@ -156,21 +152,6 @@ class Base(TorrelqueQueue):
         if not self._shards:
             await self._open()
 
-    def _number_of_group(self, group: str) -> int:
-        return shards.of_group(group, self._shape.keyed)
-
-    def _number_of_id(self, task_id: str, now: bool = False) -> tuple[int, bool]:
-        return shards.of_id(task_id, self._shape, now)
-
-    def _told(self, error: T) -> T:
-        """An error that says which queue it is about."""
-        error.queue = self.name  # type: ignore[attr-defined]
-        return error
-
-    def _why(self, error: BaseException) -> str:
-        """The text of an error, of a shard as a rule, for a line that names the queue itself."""
-        return str(error).removeprefix(f'queue {self.name!r}: ')
-
     def _shuffled(self) -> list[Torrelque]:
         """The shards in any order, those first that are there as far as is known."""
         order = random.sample(range(len(self._shards)), len(self._shards))
@@ -253,7 +234,7 @@ class Base(TorrelqueQueue):
         """The replies to some calls, or the errors that came in their stead."""
         asked = [*map(asyncio.ensure_future, calls)]
         try:
-            done, late = await asyncio.wait(asked, timeout=PATIENCE if hasty else None)
+            done, late = await asyncio.wait(asked, timeout=common.PATIENCE if hasty else None)
             told = [call for call in done if not call.exception() and isinstance(call.result(), bytes)]
             # In a Cluster the map is asked for elsewhere next.
             if late and (told or self._cluster and len(asked) == 1):
@@ -263,7 +244,7 @@ class Base(TorrelqueQueue):
         finally:
             for call in asked:
                 call.cancel()
-        silent = TorrelqueConnectionError(f'no answer in {PATIENCE:g} s')
+        silent = TorrelqueConnectionError(f'no answer in {common.PATIENCE:g} s')
         return [self._told(silent) if isinstance(reply, asyncio.CancelledError) else reply for reply in replies]
 
     async def _prove(self, number: int) -> None:
@@ -371,7 +352,7 @@ class Base(TorrelqueQueue):
                         warned = True
                         why = inside.reason_of(exc)
                         logger.warning('queue %r: no tasks go to shard %d: %s', self.name, number, why)
-                    await asyncio.sleep(AGAIN)
+                    await asyncio.sleep(common.AGAIN)
         finally:
             self._probes.pop(number, None)
 
@@ -403,7 +384,7 @@ class Base(TorrelqueQueue):
         asked = asyncio.ensure_future(call_it())
         try:
             while True:
-                await asyncio.wait([asked], timeout=PATIENCE)
+                await asyncio.wait([asked], timeout=common.PATIENCE)
                 if asked.done():
                     return asked.result()
                 if await self._lives(number):
@@ -411,7 +392,7 @@ class Base(TorrelqueQueue):
                 others = (self._lives(other) for other in range(len(self._shards)) if other != number)
                 if any(await asyncio.gather(*others)) and not asked.done():
                     self._look_after(number)
-                    raise self._told(TorrelqueConnectionError(f'shard {number}: no answer in {PATIENCE:g} s'))
+                    raise self._told(TorrelqueConnectionError(f'shard {number}: no answer in {common.PATIENCE:g} s'))
         finally:
             asked.cancel()
 
@@ -420,7 +401,7 @@ class Base(TorrelqueQueue):
         if not inside.is_up(self._shards[number]):
             return False
         try:
-            await asyncio.wait_for(self._shards[number].command('PING'), PATIENCE)
+            await asyncio.wait_for(self._shards[number].command('PING'), common.PATIENCE)
         except (asyncio.TimeoutError, TorrelqueConnectionError):
             return False
         except TorrelqueError:

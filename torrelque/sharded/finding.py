@@ -11,7 +11,7 @@ import redis.asyncio
 
 from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueQueue
 
-from .base import PATIENCE
+from .common import PATIENCE
 from .queue import Sharded
 
 __all__ = ['find_map']

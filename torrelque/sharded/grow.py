@@ -16,7 +16,7 @@ from torrelque import Duration, Torrelque, TorrelqueError
 from torrelque.protocol.check import check_seconds
 
 from . import generations, inside, moving, shards
-from .base import PATIENCE
+from .common import PATIENCE
 from .operators import Operators
 from .shards import Shape
 

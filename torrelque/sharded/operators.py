@@ -25,7 +25,7 @@ from torrelque import (
 from torrelque.protocol.check import check_call, check_count, check_iterable, check_seconds
 
 from . import inside
-from .base import PATIENCE
+from .common import PATIENCE
 from .placing import Placing
 
 logger = logging.getLogger(__package__)

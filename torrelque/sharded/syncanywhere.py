@@ -12,7 +12,7 @@ import redis
 from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueFullError, TorrelqueServerError
 from torrelque.sync import Torrelque
 
-from . import inside, shards, threads
+from . import common, inside, shards, threads
 from .anywhere import FAILURES, refusal
 
 T = TypeVar('T')
@@ -95,7 +95,7 @@ class Anywhere(threads.Base):
     def _ask_until_it_takes(self, number: int) -> None:
         process, taken = os.getpid(), False
         while not taken and not self._closed and process == os.getpid():
-            time.sleep(threads.AGAIN)
+            time.sleep(common.AGAIN)
             try:
                 shard = self._shards[number]
                 # Nothing is there to be added to, but it would be a write that needs memory.

@@ -23,10 +23,10 @@ from torrelque import (
 from torrelque.protocol.check import check_count, check_iterable
 
 from . import inside, shards
+from .common import PATIENCE
 from .schedules import Instant
 from .syncgrow import Following
 from .takers import at_once
-from .threads import PATIENCE
 
 logger = logging.getLogger(__package__)
 

@@ -25,8 +25,9 @@ from torrelque import (
 from torrelque.protocol.check import check_call, seconds_of
 from torrelque.sync import Torrelque
 
-from . import inside, shards
+from . import common, inside, shards
 from .choose import Chooser
+from .common import Common
 from .shards import Ask, Shape
 from .takers import Takers, at_once
 
@@ -34,19 +35,13 @@ Client = redis.Redis | redis.RedisCluster
 Pipeline = redis.client.Pipeline | redis.cluster.ClusterPipeline
 T = TypeVar('T')
 
-PATIENCE = 1.0
-"""s that a server may take for what others can tell, or what is told without it."""
 SOON = 0.25
 """s that a shard is given to connect where another would do as well."""
-AGAIN = 0.5
-"""After how long (s) a shard is asked again that refuses to say whether it is there, or refuses writes."""
 
 
-class Base:
+class Base(Common):
     """The shards of a synchronous queue object."""
 
-    name: str
-    """The queue's name."""
     client: Any
     """What the object was made with: a client, or a list of some."""
     serialiser: TorrelqueSerialiser
@@ -179,21 +174,6 @@ class Base:
         if not self._shards:
             self._open()
 
-    def _number_of_group(self, group: str) -> int:
-        return shards.of_group(group, self._shape.keyed)
-
-    def _number_of_id(self, task_id: str, now: bool = False) -> tuple[int, bool]:
-        return shards.of_id(task_id, self._shape, now)
-
-    def _told(self, error: T) -> T:
-        """An error that says which queue it is about."""
-        error.queue = self.name  # type: ignore[attr-defined]
-        return error
-
-    def _why(self, error: BaseException) -> str:
-        """The text of an error, of a shard as a rule, for a line that names the queue itself."""
-        return str(error).removeprefix(f'queue {self.name!r}: ')
-
     # Opening
 
     def _open(self) -> tuple[Torrelque, ...]:
@@ -252,7 +232,7 @@ class Base:
                     replies = [ask(*one) for one in asked]
                     continue
                 hasty -= 1
-                replies = at_once([functools.partial(ask, *one, PATIENCE) for one in asked])
+                replies = at_once([functools.partial(ask, *one, common.PATIENCE) for one in asked])
                 # In a Cluster the map is asked for elsewhere next.
                 told = self._cluster and len(asked) == 1 or any(isinstance(reply, bytes) for reply in replies)
                 if not told and any(isinstance(reply, TorrelqueConnectionError) for reply in replies):
@@ -365,7 +345,7 @@ class Base:
             except TorrelqueClosedError:
                 break
             except (TorrelqueError, redis.RedisError):
-                time.sleep(AGAIN)
+                time.sleep(common.AGAIN)
         self._probed.discard(number)
 
     # To all shards

@@ -104,8 +104,7 @@ TWICE = (
     ),
     Mutant(
         'first-word-of-an-error', 6, 'what was not carried out is not sent again by older servers\' wording',
-        (client('protocol/refusals', "return nested[1] if nested else message.partition(' ')[0]",
-                "return message.partition(' ')[0]"),),
+        (client('protocol/refusals', 'if nested:\n', 'if False:\n'),),
         ('protocol::test_errors_of_servers_old_and_new_are_told_apart',),
     ),
     Mutant(

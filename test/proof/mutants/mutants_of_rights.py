@@ -31,6 +31,16 @@ RIGHTS = (
         ('rights::test_who_may_not_wait_is_told_and_does_not_ask_again_and_again',),
     ),
     Mutant(
+        'shards-not-added-up', BEYOND, 'why nothing moves is told of one shard, as if it were all',
+        (client('operate/spread', 'if count is not None and all(map(explaining.is_of_none, reasons)):', 'if False:'),),
+        ('sharded_operate::test_what_shards_have_where_nothing_is_pending_is_added_up',),
+    ),
+    Mutant(
+        'limit-of-a-star', BEYOND, 'what files call the default of all groups is a group to the command',
+        (client('cli/switching', 'if found.group == DEFAULT:', 'if False:'),),
+        ('cli_acting_queues::test_the_default_of_all_groups_is_not_set_by_who_forgets_the_group',),
+    ),
+    Mutant(
         'flow-key-right-as-damage', 8, 'a key that a user may not touch is taken for damage of the flow',
         (script('_seldom', '"user executing the script can\'t"', '"never"'),
          script('_seldom', "'ACL failure'", "'never'")),

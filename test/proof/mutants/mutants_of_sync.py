@@ -152,7 +152,7 @@ SYNC = (
     ),
     Mutant(
         'sync-busy-server-refuses', BEYOND, 'a server that is not ready yet refuses calls',
-        (client('sync/link', "if code in NOT_RUN and not (own and code == 'NOSCRIPT'):", 'if False:'),),
+        (client('sync/link', "if code in NOT_RUN and not (transition is None and code == 'NOSCRIPT'):", 'if False:'),),
         ('sync_promises::test_a_server_that_is_busy_is_asked_again',),
     ),
     Mutant(
