@@ -16,12 +16,12 @@ from .parts import AwayError, ask_parts, parts_of
 from .reading import instant_of, probe_of, text_of
 from .values import WorkerView
 
+__all__ = ['Figures', 'counts_of_shards']
+
 _CREW = ('workers', 'lost', 'stuck', 'slots', 'busy')
 _COUNTS = ('tasks', 'pending', 'working', 'delayed', 'dead', 'ready', 'priority', 'groups', 'rated', 'paused_groups')
 _SCHEDULES = ('late_schedules', 'dry_schedules', 'paused_schedules')
 _SUMS = ('waiting', 'overdue', 'overdue_leases', 'schedules', *_SCHEDULES)
-__all__ = ['Figures', 'counts_of_shards']
-
 _STATES = ('lost', 'stopped', 'stopping', 'new', 'running', 'stuck')
 """What a worker can be; of what several hearts tell of one, the last of these counts."""
 _NEEDS = {

@@ -302,8 +302,8 @@ def read_group(reply: Any) -> TorrelqueGroupStats:
     own, default = read_limit(reply[3]), read_limit(reply[4])
     concurrency = own.concurrency or default.concurrency or math.inf
     rate = own.rate or default.rate or math.inf
-    counts = read_numbers('group', reply, reply[1:3])
-    return TorrelqueGroupStats(*counts, concurrency, rate, bool(reply[5] or reply[6]))
+    pending, slots = read_numbers('group', reply, reply[1:3])
+    return TorrelqueGroupStats(pending, slots, concurrency, rate, bool(reply[5] or reply[6]))
 
 
 def read_states(reply: Any, count: int, width: int | None) -> list[Any]:
