@@ -19,7 +19,7 @@ async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server: Make
     server = make_server({'maxmemory-policy': 'noeviction'})
     async with server.client() as client, Torrelque(client) as queue:
         await queue.enqueue_many(range(30), max_attempts=100)
-        await queue.enqueue(99, delay=0.01)
+        due = await queue.enqueue(99, delay=60)
         async with Torrelque(client, queue='other') as other:
             await other.enqueue(1, delay=150)
         got = await queue.dequeue(max_tasks=20)
@@ -56,7 +56,9 @@ async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server: Make
             with pytest.raises(redis.exceptions.OutOfMemoryError):
                 await queue.set_limit(group, concurrency=1)
             await queue.set_limit(group)
-        await asyncio.sleep(0.02)
+        await client.config_set('maxmemory', '0')
+        await client.zadd(queue.keys['delayed'], {due: 1})
+        await client.config_set('maxmemory', '100kb')
         await queue.sweep()
         assert len(await queue.dequeue(0, max_tasks=100)) == 14
         await client.config_set('maxmemory', '0')

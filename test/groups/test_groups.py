@@ -72,8 +72,11 @@ async def test_large_payloads_do_not_keep_one_side_out(queue: Torrelque) -> None
     assert [task[0] for task in tasks] == ['g', 'p'] * 4
 
 
-async def test_heads_that_a_claim_has_no_room_for_keep_their_turn(queue: Torrelque) -> None:
+@pytest.mark.parametrize('behind', [0, 1])
+async def test_heads_that_a_claim_has_no_room_for_keep_their_turn(queue: Torrelque, behind: int) -> None:
     await queue.enqueue_many([name * 600_000 for name in 'abcd'], group=lambda task: task[0])
+    # Where something waits behind heads, they are taken in another way.
+    await queue.enqueue_many([*'abcd'] * behind, group=str)
     assert [task[0] for _, task in await queue.dequeue_many(2, 0)] == ['a', 'b']
     assert [task[0] for _, task in await queue.dequeue_many(2, 0)] == ['c', 'd']
 

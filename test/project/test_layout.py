@@ -204,9 +204,12 @@ def test_a_change_of_the_path_is_found() -> None:
 
 def test_nothing_changes_where_modules_are_looked_for() -> None:
     """`pythonpath` of pytest is the one entry, and `PYTHONPATH` of whatever is run by ``python -m``."""
-    for path in [path for path in [*TESTS, *EXAMPLES] if re.search(r'\bsys\b\s*\.\s*path\b', path.read_text())]:
-        changes = [ast.unparse(node) for node in ast.walk(parse(path.read_text())) if changes_path(node)]
-        assert changes == [], path
+    # A fork of this one begins as a process does that was given `PYTHONPATH`.
+    forks = ROOT / 'test' / 'proof' / 'mutants' / 'nursery.py'
+    for path in {*TESTS, *EXAMPLES} - {forks}:
+        text = path.read_text()
+        if re.search(r'\bsys\b\s*\.\s*path\b', text):
+            assert [ast.unparse(node) for node in ast.walk(parse(text)) if changes_path(node)] == [], path
 
 
 def test_commands_in_scripts_only() -> None:

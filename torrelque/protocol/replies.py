@@ -5,7 +5,6 @@ A reply may be of any kind: of a proxy that is at fault, of a server of another 
 """
 
 import functools
-import json
 import logging
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -26,7 +25,6 @@ from torrelque.error import (
 from torrelque.model import (
     TorrelqueDeath,
     TorrelqueGroupStats,
-    TorrelqueLimit,
     TorrelqueQueueStats,
     TorrelqueSweepResult,
     TorrelqueTaskId,
@@ -37,6 +35,7 @@ from torrelque.model import (
 from .attempts import read_history
 from .carrying import read_arrive, read_carried, read_collect, read_spread
 from .flowing import read_counts
+from .limits import read_limit as read_limit
 from .scheduling import read_fire, read_schedules
 from .table import DONE, REFUSALS, ROWS, TABLE, WITH_VALUE
 from .telling import (
@@ -47,7 +46,6 @@ from .telling import (
 from .words import (
     UNREADABLE as UNREADABLE,
     UnreadableError as UnreadableError,
-    is_measure as is_measure,
     read_numbers as read_numbers,
     read_words as read_words,
     text as text,
@@ -279,21 +277,6 @@ def read_stats(reply: Any) -> TorrelqueQueueStats:
     tasks, working, delayed, dead, waiting = read_numbers('stats', reply, reply[1:])
     pending = max(0, tasks - working - delayed - dead - waiting)
     return TorrelqueQueueStats(tasks, pending, working, delayed, dead, waiting)
-
-
-def read_limit(value: Any) -> TorrelqueLimit:
-    """Limits as they stand in Redis, as they were set."""
-    try:
-        limits = json.loads(value or '{}')
-        concurrency, rate = limits.get('concurrency'), limits.get('rate')
-        if not (is_measure(concurrency) and (not rate or is_measure(rate[1]))):
-            raise ValueError(value)
-        return TorrelqueLimit(
-            math.inf if concurrency == 0 else concurrency,
-            math.inf if rate == 0 else None if rate is None else (int(rate[0]), rate[1] / 1000),
-        )
-    except UNREADABLE as exc:
-        raise TorrelqueError(f'limits cannot be read: {value!r:.200}') from exc
 
 
 def read_group(reply: Any) -> TorrelqueGroupStats:

@@ -40,8 +40,3 @@ def read_numbers(what: str, reply: Any, words: Iterable[Any]) -> list[int]:
         return [*map(int, words)]
     except UNREADABLE as exc:
         raise unreadable(what, reply) from exc
-
-
-def is_measure(value: Any) -> bool:
-    """Whether a limit is a number from 0 on, or None, which is no limit of its own."""
-    return value is None or type(value) in (int, float) and value >= 0

@@ -7,7 +7,7 @@ from proof.mutants.mutant import BEYOND, Mutant, client
 FUZZING = (
     Mutant(
         'fuzz-limits-of-nothing', BEYOND, 'limits in a hash that are no numbers are taken for some',
-        (client('protocol/replies', 'if not (is_measure(concurrency) and', 'if not (True or'),),
+        (client('protocol/limits', 'if not (_is_measure(concurrency) and', 'if not (True or'),),
         ('fuzz_found::test_limits_that_are_no_numbers_are_told',),
     ),
     Mutant(

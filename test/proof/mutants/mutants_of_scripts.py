@@ -212,6 +212,11 @@ PLACES = (
         ('groups::test_heads_that_a_claim_has_no_room_for_keep_their_turn',),
     ),
     Mutant(
+        'rest-of-lone-heads-lost', 5, 'heads with nothing behind them that a claim had no room for are in no list',
+        (script('claim', "redis.call('RPUSH', turns, unpack(rest))", ''),),
+        ('groups::test_heads_that_a_claim_has_no_room_for_keep_their_turn',),
+    ),
+    Mutant(
         'rest-of-ranked-lost', 5, 'one with a priority that a claim had no room for is in no place',
         (script('claim', "redis.call('ZADD', priority, items[k + 1], id)", ''),),
         ('groups::test_what_has_a_priority_and_finds_no_room_keeps_its_turn',),

@@ -59,7 +59,8 @@ GROUPS = (
     ),
     Mutant(
         'group-not-forgotten', 2, 'a group that has nothing left is still listed',
-        (script('_groups', "    write('HDEL', groups, gone)\n", ''),),
+        (script('_groups', "    write('HDEL', groups, gone)\n", ''),
+         script('release', "        write('HDEL', groups, gone)\n", '')),
         ('groups::test_nothing_is_left_of_a_group_without_tasks',),
     ),
     Mutant(
