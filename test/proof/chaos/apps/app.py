@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import multiprocessing
 import os
 import random
 import time
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from proof.chaos.apps.journal import Journal
+from proof.chaos.apps.journal import Journal, now
 from torrelque.sharded import Sharded
 from torrelque.tasks import Tasks, current
 from torrelque.tasks.address import make_client
@@ -105,7 +106,7 @@ class Attempt:
 
     async def touch(self, progress: int) -> None:
         """Renew the lease, and write down whether that was done, and from when on."""
-        began = time.clock_gettime(time.CLOCK_REALTIME) * 1000
+        began = now()
         if await current().touch(progress=progress):
             self.tell('touched', began=began)
 
@@ -118,12 +119,15 @@ class Attempt:
             if touches and left > PAUSE:
                 await self.touch(round(1000 * left))
 
-    def last_here(self, seconds: float) -> None:
+    def last_here(self, seconds: float, touches: bool = False) -> None:
         """Take so long, in a thread or a process."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, PAUSE))
             self.tell('goes on')
+            began = now()
+            if touches and left > PAUSE and current().report(round(1000 * left)):
+                self.tell('touched', began=began)
 
     def is_held(self) -> bool:
         """Whether functions that are held back are to go on being so."""
@@ -134,7 +138,9 @@ class Attempt:
 def attempt(function: str, number: int | None, fails: int = 0) -> Iterator[Attempt]:
     """Write down that an attempt begins, and how it ends; the first ones fail, if they are to."""
     one = Attempt()
-    one.tell('begins', fn=function, n=number, parent=os.getppid(), no=current().attempt)
+    worker = multiprocessing.parent_process()
+    parent = os.getppid() if worker is None else worker.pid
+    one.tell('begins', fn=function, n=number, parent=parent, no=current().attempt)
     try:
         yield one
         if current().attempt <= fails:
@@ -156,18 +162,18 @@ async def quick(n: int, lasts: float = 0, fails: int = 0, touches: bool = False)
 
 
 @app.task(name='blocks', **OPTIONS)
-def blocks(n: int, lasts: float = 0, fails: int = 0) -> int:
+def blocks(n: int, lasts: float = 0, fails: int = 0, touches: bool = False) -> int:
     """In a thread."""
     with attempt('blocks', n, fails) as one:
-        one.last_here(lasts)
+        one.last_here(lasts, touches)
     return value_of(n)
 
 
 @app.task(name='computes', run_in='process', **OPTIONS)
-def computes(n: int, lasts: float = 0, fails: int = 0) -> int:
+def computes(n: int, lasts: float = 0, fails: int = 0, touches: bool = False) -> int:
     """In a process."""
     with attempt('computes', n, fails) as one:
-        one.last_here(lasts)
+        one.last_here(lasts, touches)
     return value_of(n)
 
 

@@ -48,7 +48,7 @@ shutdown_timeout = "2s"
 """
 WAYS = ('run', 'processes', 'weights', 'file', 'threads')
 """How an application is served."""
-YOUNG = 15.0
+YOUNG = 30.0
 """s within which a program may not have heard yet that it is to end, or that its server is back."""
 ENDS = (1, 3)
 """How one may end while faults are on: because no process stayed, or it had no server."""
@@ -64,8 +64,9 @@ class Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """One record."""
         if record.exc_info and record.exc_info[1]:
+            exc = record.exc_info[1]
             said = {'event': getattr(record, 'event', ''), 'message': record.getMessage(),
-                    'exception': repr(record.exc_info[1])}  # fmt: skip
+                    'exception': f'{type(exc).__name__}: {exc}'}  # fmt: skip
             print(json.dumps({'logger': record.name, **said}), file=sys.stderr, flush=True)
 
 
@@ -111,6 +112,8 @@ class Host:
         self._folder = folder
         self._settings = settings
         self._concurrency = chance.choice([4, 8, 12])
+        self.told = 0
+        """How often it was told to end since it was started."""
         self._starts = 0
         self._started = 0.0
 
@@ -142,6 +145,7 @@ class Host:
 
     async def start(self) -> None:
         self._starts += 1
+        self.told = 0
         self._started = time.monotonic()
         told = {**environment(str(TEST / 'proof/chaos/apps/clock'), *sys.path), 'CHAOS_APP': json.dumps(self._settings),
                 'CHAOS_CLOCK': str(self.clock.path), 'PYTHONDONTWRITEBYTECODE': '1'}  # fmt: skip
@@ -219,8 +223,8 @@ class Hosts:
             assert host.process is not None
             status = await host.process.wait()
             self._journal.write('ended', who=host.pid, way=host.way, status=status)
-            # A producer that is told twice hears the second time in its last moments.
-            may = {0, -signal.SIGTERM} if host.age < YOUNG or host.way == 'producer' else {0}
+            # Who is told twice may hear the second time when Python has put its handlers away.
+            may = {0, -signal.SIGTERM} if host.age < YOUNG or host.told > 1 else {0}
             if host not in self._ending:
                 may |= {*ENDS, -signal.SIGKILL} if time.monotonic() < self._calm_since + YOUNG else set()
             if status not in may:
@@ -268,6 +272,7 @@ class Hosts:
         host = self.all[int(number * len(self.all))]
         if not host.is_at_work():
             return False
+        host.told += 1
         for pid in host.pids():
             self._journal.write('told', who=pid)
         with contextlib.suppress(ProcessLookupError):
@@ -286,6 +291,7 @@ class Hosts:
         """Let some come to their ends, each within so many seconds; who does not."""
         self._ending |= {*hosts}
         for host in hosts:
+            host.told += 1
             for pid in host.pids():
                 self._journal.write('told', who=pid)
             with contextlib.suppress(ProcessLookupError):

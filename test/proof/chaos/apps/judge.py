@@ -13,7 +13,7 @@ from proof.invariants import Fault
 
 ROUNDING = 3.0
 """ms by which instants of the server, and those that are written down, may be off."""
-GRACE, ORPHANED = 3000.0, 2000.0
+GRACE, ORPHANED = 3000.0, 1500.0
 """ms within which who has lost a lease, or whose worker was killed, has ended, on a machine that has other things to
 do."""
 MOST_LOST = 10

@@ -27,7 +27,7 @@ from torrelque import TorrelqueDuplicateError
 
 ROOM = 80
 """Tasks in the queue from which on producers wait."""
-KINDS = {'quick': 8.0, 'blocks': 3.0, 'computes': 2.0, 'perishes': 2.0, 'orders': 1.5, 'waits': 1.0, 'rows': 1.0,
+KINDS = {'quick': 8.0, 'blocks': 3.0, 'computes': 3.0, 'perishes': 2.0, 'orders': 1.5, 'waits': 1.0, 'rows': 1.0,
          'flow': 2.0, 'map': 0.5}  # fmt: skip
 """How often each kind is, compared with others."""
 ORDERED = {'orders': 'line', 'waits': 'line', 'rows': 'row'}
@@ -60,14 +60,14 @@ def draw(chance: random.Random, n: int) -> Call:
     options: dict[str, Any] = {}
     if kind in ORDERED:
         lasts = min(lasts, 0.1)
-    elif kind in ('quick', 'computes') and chance.random() < (0.15 if kind == 'computes' else 0.01):
+    elif kind in ('quick', 'computes') and chance.random() < (0.2 if kind == 'computes' else 0.01):
         lasts = LONG
     elif chance.random() < 0.25:
         options['group'] = chance.choice([*LIMITS])
         lasts = min(lasts, 0.1)
     arguments: dict[str, Any] = {'lasts': lasts, 'fails': chance.choice([0, 0, 0, 0, 1, 2])}
-    if kind == 'quick':
-        arguments['touches'] = chance.random() < 0.3
+    if kind in ('quick', 'blocks', 'computes'):
+        arguments['touches'] = chance.random() < 0.5
     if kind in ('quick', 'blocks', 'computes', 'perishes'):
         options |= {'queue': SIDE} if chance.random() < 0.25 else {}
         options |= {'priority': chance.choice([1, 5, -1])} if chance.random() < 0.15 else {}
