@@ -5,6 +5,7 @@ sentence that may be shown.
 """
 
 import datetime
+import decimal
 import math
 import re
 from typing import Any
@@ -35,7 +36,7 @@ def seconds(text: str) -> float:
     return float(match[1]) * UNITS[match[2] or 's']
 
 
-MOST = 2**53
+MOST_SLOTS = 2**53
 """No number of a limit reaches it."""
 
 
@@ -94,11 +95,10 @@ def length(value: Any) -> float:
 
     :raises ValueError: it is none.
     """
-    if isinstance(value, str):
-        value = seconds(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MOST:
+    given = seconds(value) if isinstance(value, str) else value
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= MOST:
         raise ValueError(f'{value!r} is no time, such as 90, "90s", "5m" or "2h"')
-    return float(value)
+    return float(given)
 
 
 def rate_of(value: Any) -> tuple[int, float] | float | None:
@@ -111,7 +111,7 @@ def rate_of(value: Any) -> tuple[int, float] | float | None:
             return WORDS[value]
         much, period = rate(value)
         return count(much), period
-    if type(value) is int and 0 < value < MOST:
+    if type(value) is int and 0 < value < MOST_SLOTS:
         return value, 1.0
     raise ValueError(f'{value!r} is no rate, such as "50/s", "100/m", "5/10s", "none" or "default"')
 
@@ -121,7 +121,7 @@ def concurrency_of(value: Any) -> float | None:
 
     :raises ValueError: it is none.
     """
-    if type(value) is int and 0 < value < MOST:
+    if type(value) is int and 0 < value < MOST_SLOTS:
         return value
     if isinstance(value, str):
         return concurrency(value)
@@ -149,7 +149,7 @@ def spelt(value: tuple[int, float] | float | None) -> str:
             if period % size == 0:
                 times = period / size
                 return f'{starts}/{unit}' if times == 1 else f'{starts}/{times:.0f}{unit}'
-        return f'{starts}/{period:g}s'
+        return f'{starts}/{_plain(period)}s'
     return 'none' if math.isinf(value) else f'{value:.0f}'
 
 
@@ -158,4 +158,9 @@ def spell(length: float) -> str:
     for unit, size in reversed(UNITS.items()):
         if length and length % size == 0:
             return f'{length / size:.0f}{unit}'
-    return f'{length:g}s'
+    return f'{_plain(length)}s'
+
+
+def _plain(number: float) -> str:
+    """A number with all its digits and no exponent, so that it is read as the same."""
+    return format(decimal.Decimal(repr(number)), 'f').removesuffix('.0')

@@ -115,6 +115,9 @@ def read(place: Place) -> Source:
         raise ConfigError([
             Problem(place.path, int(line) if line.isdecimal() else None, '', f'it is no TOML: {words}')
         ]) from None  # fmt: skip
+    except ValueError as exc:
+        # Python writes and reads whole numbers of some thousand digits at the most.
+        raise ConfigError([Problem(place.path, None, '', f'it is no TOML: {exc}')]) from None
     found = _at(data, place.table)
     if not isinstance(found, dict):
         raise ConfigError([Problem(place.path, None, '', 'it has no table [tool.torrelque]')])

@@ -89,15 +89,22 @@ class Calendar:
         return {'cron': self.expression, 'timezone': self.timezone}
 
     def after(self, instant: datetime, /) -> Iterator[datetime]:
-        """The instants after an instant, in UTC, each later than the one before, without end.
+        """The instants after an instant, in UTC, each later than the one before, without end but that of the year 9999.
 
         :raises TorrelqueTypeError: it is no ``datetime``, or one without a time zone.
         """
         if not isinstance(instant, datetime) or instant.tzinfo is None:
             raise TorrelqueTypeError(f'an instant must be a datetime with a time zone, not {instant!r}')
-        walls = CronSim(self._fields, wall_before(instant, self._zone))
-        # In a repeated hour, walls are looked at whose first time has passed.
-        return itertools.dropwhile(lambda found: found <= instant, self._find(walls, self._zone))
+        return self._after(instant)
+
+    def _after(self, instant: datetime) -> Iterator[datetime]:
+        try:
+            walls = CronSim(self._fields, wall_before(instant, self._zone))
+            # In a repeated hour, walls are looked at whose first time has passed.
+            yield from itertools.dropwhile(lambda found: found <= instant, self._find(walls, self._zone))
+        except OverflowError:
+            # No calendar goes beyond the year 9999.
+            return
 
 
 def _check_fields(expression: str) -> str:

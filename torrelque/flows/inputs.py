@@ -44,6 +44,8 @@ async def fill_in(delivery: Delivery) -> None:
         values = [await _value_of(queue, flow_id, source, [*how, 'one'][0], found) for _, source, *how in entries]
     except TorrelqueLookupError as exc:
         raise Reject(exc.args[0]) from exc
+    except (KeyError, TypeError, ValueError, IndexError) as exc:
+        raise Reject(f'the task does not say what results it takes: {exc!r}') from exc
     for (path, *_), value in zip(entries, values, strict=True):
         try:
             place: Any = task

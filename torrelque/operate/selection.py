@@ -303,8 +303,16 @@ def _of_text(text: str) -> Callable[[TaskView], bool]:
 
 def _word(name: str, value: Any) -> str:
     if isinstance(value, datetime):
-        return value.astimezone().isoformat()
+        return _iso(value)
     return _duration(check.seconds_of(value)) if name in ('older', 'newer') else str(value)
+
+
+def _iso(instant: datetime) -> str:
+    """An instant in local time or, where that would be beyond the calendar, in its own zone."""
+    try:
+        return instant.astimezone().isoformat()
+    except OverflowError:
+        return instant.isoformat()
 
 
 def _duration(seconds: float) -> str:
@@ -317,7 +325,7 @@ def _duration(seconds: float) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.astimezone().isoformat()
+        return _iso(value)
     if isinstance(value, timedelta):
         return value.total_seconds()
     return value if isinstance(value, (str, int, float)) else [*value]

@@ -171,9 +171,9 @@ def check_rate(rate: tuple[int, Duration], others: str = ', None or math.inf') -
     if not isinstance(rate, (tuple, list)) or len(rate) != 2:
         raise TorrelqueTypeError(f'rate must be a pair (starts, seconds){others}, not {rate!r}')
     starts = check_count(rate[0], 'the starts of a rate')
-    if not milliseconds(rate[1], 'the seconds of a rate'):
+    period = round(seconds_of(rate[1]) * 1000, 9) if milliseconds(rate[1], 'the seconds of a rate') else 0
+    if not period:
         raise TorrelqueValueError('the seconds of a rate must be more than 0')
-    period = round(seconds_of(rate[1]) * 1000, 9)
     return starts, int(period) if period == int(period) else period
 
 

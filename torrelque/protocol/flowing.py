@@ -275,14 +275,17 @@ def read_done(task_id: str, value: Any, serialiser: TorrelqueSerialiser) -> Torr
 
 
 def _load(task_id: str, value: bytes, serialiser: TorrelqueSerialiser) -> Any:
-    if not value:
-        return None
+    return load_with(serialiser, value[1:], 'result', f'task {task_id!r}') if value else None
+
+
+def load_with(serialiser: TorrelqueSerialiser, data: bytes, what: str, whose: str) -> Any:
+    """A value; an error says what it is that cannot be read."""
     try:
-        return serialiser.loads(value[1:])
+        return serialiser.loads(data)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as exc:
-        raise TorrelqueError(f'the result of task {task_id!r} cannot be read: {type(exc).__name__}: {exc}') from exc
+        raise TorrelqueError(f'the {what} of {whose} cannot be read: {type(exc).__name__}: {exc}') from exc
 
 
 _STATUSES = {

@@ -31,6 +31,7 @@ from .flowing import (
     ended_state,
     heir_of,
     homes,
+    load_with,
     meta_of,
     new_flow_id,
     node_id,
@@ -346,7 +347,7 @@ def _get_flow(calls: Calls, flow_id: str) -> Steps[TorrelqueFlow]:
     return TorrelqueFlow(
         TorrelqueTaskId(flow_id),
         state,
-        calls.serialiser.loads(data) if data else None,
+        load_with(calls.serialiser, data, 'payload', f'flow {flow_id!r}') if data else None,
         None if name is None else text(name),
         text(on_failure or b'wait'),  # type: ignore[arg-type]
     )
@@ -420,6 +421,4 @@ def _get_value(calls: Calls, flow_id: str, key: str) -> Steps[Any]:
     data = yield None, ['HGET', _key(calls, 'values', flow_id), key]
     if data is None:
         raise of_queue(calls.name, TorrelqueLookupError(f'flow {flow_id!r} has no value {key!r}'))
-    return calls.serialiser.loads(data)
-
-
+    return load_with(calls.serialiser, data, f'value {key!r}', f'flow {flow_id!r}')

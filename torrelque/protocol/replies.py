@@ -5,7 +5,6 @@ A reply may be of any kind: of a proxy that is at fault, of a server of another 
 """
 
 import functools
-import json
 import logging
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -26,7 +25,6 @@ from torrelque.error import (
 from torrelque.model import (
     TorrelqueDeath,
     TorrelqueGroupStats,
-    TorrelqueLimit,
     TorrelqueQueueStats,
     TorrelqueSweepResult,
     TorrelqueTaskId,
@@ -47,6 +45,8 @@ from .telling import (
 from .words import (
     UNREADABLE as UNREADABLE,
     UnreadableError as UnreadableError,
+    read_limit as read_limit,
+    read_numbers as read_numbers,
     read_words as read_words,
     text as text,
     unreadable as unreadable,
@@ -274,22 +274,9 @@ def read_sweep(reply: Any) -> Swept:
 def read_stats(reply: Any) -> TorrelqueQueueStats:
     """The reply of stats: what is in no other place is pending."""
     check_reply('stats', reply)
-    tasks, working, delayed, dead, waiting = (int(count) for count in reply[1:])
+    tasks, working, delayed, dead, waiting = read_numbers('stats', reply, reply[1:])
     pending = max(0, tasks - working - delayed - dead - waiting)
     return TorrelqueQueueStats(tasks, pending, working, delayed, dead, waiting)
-
-
-def read_limit(value: Any) -> TorrelqueLimit:
-    """Limits as they stand in Redis, as they were set."""
-    try:
-        limits = json.loads(value or '{}')
-        concurrency, rate = limits.get('concurrency'), limits.get('rate')
-        return TorrelqueLimit(
-            math.inf if concurrency == 0 else concurrency,
-            math.inf if rate == 0 else None if rate is None else (int(rate[0]), rate[1] / 1000),
-        )
-    except (ValueError, TypeError, LookupError, AttributeError) as exc:
-        raise TorrelqueError(f'limits cannot be read: {value!r}') from exc
 
 
 def read_group(reply: Any) -> TorrelqueGroupStats:
@@ -298,7 +285,8 @@ def read_group(reply: Any) -> TorrelqueGroupStats:
     own, default = read_limit(reply[3]), read_limit(reply[4])
     concurrency = own.concurrency or default.concurrency or math.inf
     rate = own.rate or default.rate or math.inf
-    return TorrelqueGroupStats(int(reply[1]), int(reply[2]), concurrency, rate, bool(reply[5] or reply[6]))
+    count, working = read_numbers('group', reply, reply[1:3])
+    return TorrelqueGroupStats(count, working, concurrency, rate, bool(reply[5] or reply[6]))
 
 
 def read_states(reply: Any, count: int, width: int | None) -> list[Any]:
@@ -393,7 +381,7 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, t
 def read_open(reply: Any) -> bytes:
     """Where to go on among the groups; b'0' is nowhere."""
     check_reply('open', reply)
-    return b'%d' % int(reply[1])
+    return b'%d' % read_numbers('open', reply, reply[1:])[0]
 
 
 def read_left(reply: Any) -> tuple[bytes, list[str]]:

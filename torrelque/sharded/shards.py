@@ -255,8 +255,10 @@ def _check_shape(shape: Shape, text: Any) -> None:
     """
     tags = shape.tags
     numbers = [shape.generation, shape.keyed, 1 if shape.servers is None else shape.servers]
-    numbers += [*shape.more.get(BEFORE, ()), *(shape.more[name] for name in (FRESH, CLOSING) if name in shape.more)]
-    if not all(type(number) is int and number > 0 for number in numbers) or shape.keyed > len(tags):
+    said = [shape.more[name] for name in (MOVING, FRESH, CLOSING) if name in shape.more]
+    if not all(type(number) is int and number > 0 for number in (*numbers, *shape.more.get(BEFORE, ()), *said)):
+        raise ValueError(text)
+    if max(shape.keyed, shape.more.get(MOVING, 1)) > len(tags):
         raise ValueError(text)
     if len({*tags}) < len(tags) or not all(isinstance(tag, str) and tag and not {*'{}'} & {*tag} for tag in tags):
         raise ValueError(text)

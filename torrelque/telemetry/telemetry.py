@@ -5,6 +5,7 @@ later, and is on the span all the same.  A claim that waits is no span.
 """
 
 import importlib.metadata
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 CallNext = Callable[[Delivery], Awaitable[Any]]
 Carrier = str | Callable[[Any], Mapping[str, str] | None]
+
+logger = logging.getLogger(__package__)
 
 _EMPTY = Context()
 
@@ -150,7 +153,15 @@ class Telemetry:
             found = task.get(self._carrier) if isinstance(task, dict) else None
         else:
             found = self._carrier(task)
-        return extract(found, _EMPTY) if isinstance(found, Mapping) else _EMPTY
+        if not isinstance(found, Mapping):
+            return _EMPTY
+        # Whoever enqueues may write anything there, for which propagators are not made.
+        texts = {name: text for name, text in found.items() if isinstance(name, str) and isinstance(text, str)}
+        try:
+            return extract(texts, _EMPTY)
+        except Exception:
+            logger.exception('the context of a task is left out, because it cannot be read')
+            return _EMPTY
 
     # Figures
 

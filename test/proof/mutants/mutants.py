@@ -36,6 +36,7 @@ from proof.mutants.mutants_of_deaths import DEATHS
 from proof.mutants.mutants_of_dispatching import DISPATCHING
 from proof.mutants.mutants_of_durations import DURATIONS, NAMES
 from proof.mutants.mutants_of_flows import FLOWS
+from proof.mutants.mutants_of_fuzzing import FUZZING
 from proof.mutants.mutants_of_grafts import GRAFTS
 from proof.mutants.mutants_of_growing import GROWING
 from proof.mutants.mutants_of_health import HEALTHY
@@ -67,7 +68,7 @@ from proof.mutants.mutants_of_watching import WATCH
 ROOT = Path(__file__).parents[3]
 MUTANTS = (
     *SCRIPTS, *ONE, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING, *DISPATCHING,
-    *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *NAMES,
+    *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *FUZZING, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
     *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *GROWING, *MOVING, *TOLD, *ABROAD, *DASHBOARD,
     *ALERTS, *TELEMETRY, *PROBES, *MEASURED, *CONFIGURING,
