@@ -12,7 +12,8 @@ FUZZING = (
     ),
     Mutant(
         'fuzz-number-of-a-reply', BEYOND, 'a reply to stats that is none ends in any error of Python',
-        (client('protocol/words', '    except UNREADABLE as exc:', '    except ZeroDivisionError as exc:'),),
+        (client('protocol/words', '    except UNREADABLE as exc:\n        raise unreadable(what',
+                '    except ZeroDivisionError as exc:\n        raise unreadable(what'),),
         ('fuzz_found::test_a_number_of_a_reply_that_is_none_is_told_by_its_reader',),
     ),
     Mutant(

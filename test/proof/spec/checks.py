@@ -31,6 +31,9 @@ TWICE = '6 sent twice is done once'
 HISTORY = '6 a failed attempt is noted once'
 STRANDED = '7 what was taken for nobody is given back'
 GROUPS = '9 groups: order, limits, slots, none forgotten'
+RATES = '9 rates: none begins without a token'
+PAUSES = '9 pauses: what is paused hands nothing out but probes'
+URGENCY = '9 priorities: the most urgent first'
 FINAL = '11 what is final stays final'
 REACH = '10 all can be finished'
 WAKE = '10 no lost wake-up'
@@ -65,6 +68,7 @@ class Budget(NamedTuple):
     anew: int = 0
     """Ids that are enqueued again after they were cancelled."""
     touches: int = 0
+    pauses: int = 0
     memory: int = 0
     """1 is that the memory of the server may become full."""
 
@@ -95,6 +99,14 @@ class Config:
     """Whether failed attempts are noted; a requeue and a delay are with an error then."""
     block: bool = False
     """Whether waiting at the bell ends by itself."""
+    urgencies: tuple[int, ...] = ()
+    """Priorities of the tasks; () is none."""
+    rates: int = 0
+    """Bits of the groups that have a rate: a bucket of one token."""
+    pausing: tuple[tuple[int, bool], ...] = ()
+    """What may be paused: a group, or -1, which is the queue; and whether with probes."""
+    bulk: int = 1
+    """How many tasks a claim takes at the most."""
     still: bool = False
     """Whether somebody may come to wait without a claim, where the last one has left nothing."""
     removed: str = ''
@@ -112,9 +124,11 @@ class Consumer(NamedTuple):
     """Of the record of the claim."""
     claim_ack: int = -1
     """Key of a record that the claim deletes."""
-    reply: tuple[int, ...] = ()
-    got: tuple[int, ...] = ()
+    reply: tuple[object, ...] = ()
+    got: tuple[tuple[int, int], ...] = ()
     """What the claim has taken, answered or not: no transition looks at it."""
+    others: tuple[tuple[int, int], ...] = ()
+    """What it holds besides."""
     unacknowledged: int = -1
     verb: int = 0
     repeated: int = 0
@@ -165,7 +179,8 @@ def broken(config: Config, server: Server, producers: tuple[tuple[int, ...], ...
         call, _, ran, _ = producers[task]
         if call == ANSWERED and ran and not server.final & bit and not alive:
             return KEPT
-    if not known and (server.pending or server.turns or server.bell or any(slot >= 0 for slot in server.slots)):
+    rest = server.pending or server.turns or server.bell or server.ranked or server.rated
+    if not known and (rest or any(slot >= 0 for slot in server.slots)):
         return PAYLOAD
     return '' if all(_sound(config, server, group) for group in range(len(server.limits))) else GROUPS
 
@@ -183,6 +198,8 @@ def _places(config: Config, server: Server, task: int) -> int:
         count += (1 if state == PENDING else 2) * (head + (server.waiting[group] >> task & 1))
         turns = server.turns.count(task)
         count += 0 if turns == head or config.long and turns >= head else 2
+    elif config.urgencies and config.urgencies[task]:
+        count += (1 if state == PENDING else 2) * (server.ranked >> task & 1) + 2 * server.pending.count(task)
     elif server.pending.count(task) > 1:
         count += 2
     elif not server.holes & bit:
@@ -201,7 +218,10 @@ def _sound(config: Config, server: Server, group: int) -> bool:
         return False
     if server.later[group] != later or (slots >= 0) != bool(holding or waiting or later):
         return False
-    return not (waiting and server.heads[group] < 0 and slots < server.limits[group])
+    # Nobody brings up what waits for an operator.
+    place = 1 << group
+    halted = (server.paused & ~server.probes | server.rated) & place
+    return bool(halted or not (waiting and server.heads[group] < 0 and slots < server.limits[group]))
 
 
 def stuck(config: Config, server: Server, consumers: list[Consumer]) -> str:
@@ -209,13 +229,17 @@ def stuck(config: Config, server: Server, consumers: list[Consumer]) -> str:
     safe = not config.budget.losses and not config.budget.kills
     if not config.bell and not safe:
         return ''
-    waiting = bool(server.turns) or any(server.states[task] == PENDING for task in server.pending)
-    ready = waiting or server.ended & server.working or server.due & server.delayed
+    waiting = bool(server.turns or server.ranked) or any(server.states[task] == PENDING for task in server.pending)
+    stopped = server.paused & ~(server.probes & server.opened) & server.queue
+    ready = waiting and not stopped or server.ended & server.working or server.due & server.delayed
+    # A token, or a probe, that comes is somebody's to know of.
+    ready = ready or server.thirsty()
     patient = config.block and config.removed != 'block'
     if config.bell and not patient and ready and any(one.phase == WAITING for one in consumers):
         return WAKE
     for task in bits(server.working & ~server.ended) if safe else ():
-        if not any(one.held == (task, server.tokens[task]) for one in consumers):
+        delivery = task, server.tokens[task]
+        if not any(delivery == one.held or delivery in one.others for one in consumers):
             return STRANDED
     return ''
 
@@ -245,11 +269,54 @@ def lives(server: Server, delivery: tuple[int, ...]) -> bool:
     return server.states[task] == WORKING and server.tokens[task] == token
 
 
-def judge_hand_out(config: Config, server: Server, task: int, before: list[int]) -> str:
-    """What a hand-out breaks, or ''; ``before`` is what the states were."""
+@dataclasses.dataclass
+class Before:
+    """What was so before a hand-out."""
+
+    states: list[int]
+    pending: list[int]
+    ranked: int
+    dry: int
+    shut: int
+    """What was paused and let no probe through."""
+
+    @classmethod
+    def of(cls, server: Server) -> Before:
+        """What is so now."""
+        shut = server.paused & ~(server.probes & server.opened)
+        return cls(server.states[:], server.pending[:], server.ranked, server.dry, shut)
+
+    def hand(self, server: Server, task: int) -> None:
+        """A task was handed out, of several."""
+        group = server.group_of[task]
+        place = 1 << group if group >= 0 else 0
+        self.states[task] = WORKING
+        self.ranked &= ~(1 << task)
+        self.dry |= server.rates & place
+        self.shut |= server.paused & (place | server.queue)
+
+
+def _judge_urgency(config: Config, server: Server, task: int, was: Before) -> str:
+    urgency = config.urgencies[task] if config.urgencies and config.groups[task] < 0 else 0
+    others = [other for other in bits(was.ranked) if other != task]
+    earlier = any(server.orders[other] < server.orders[task] for other in others) if urgency else False
+    passed = any(config.urgencies[other] > 0 for other in others) and urgency <= 0
+    plain = any(was.states[other] == PENDING and not server.holes >> other & 1 for other in was.pending)
+    return URGENCY if earlier or passed or urgency < 0 and plain else ''
+
+
+def judge_hand_out(config: Config, server: Server, task: int, was: Before) -> str:
+    """What a hand-out breaks, or ''; ``was`` is what was so before."""
     if server.out >> task & 1:
         return OVERLAP
-    group = config.groups[task]
+    group, before = config.groups[task], was.states
+    place = 1 << group if group >= 0 else 0
+    if was.shut & (place | server.queue):
+        return PAUSES
+    if was.dry & place:
+        return RATES
+    if config.urgencies and (broken := _judge_urgency(config, server, task, was)):
+        return broken
     if group >= 0:
         others = [other for other in range(len(config.groups)) if other != task and config.groups[other] == group]
         retried = [other for other in others if server.tokens[other] > server.bases[other]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from proof.spec.checks import (
     ANSWERED,
@@ -22,6 +23,7 @@ from proof.spec.checks import (
     TWICE,
     VERBS,
     WAITING,
+    Before,
     Budget,
     Config,
     Consumer,
@@ -47,8 +49,8 @@ from proof.spec.server import Reply, Server
 
 FRESH = Consumer()
 _Run = Callable[[Server, Consumer], tuple[Consumer, str]]
-# Where they are in a frozen server.
-_WORKING, _BELL = 7, 13
+# Where it is in a frozen server.
+_BELL = 13
 
 
 class Consumers:
@@ -57,9 +59,13 @@ class Consumers:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.removed = config.removed
-        self.server = Server(config.groups, config.limits, config.removed, config.long, config.history)
+        self.server = self._new_server()
         self.tasks = range(len(config.groups))
         self.verbs = [VERBS[name] for name in config.verbs]
+
+    def _new_server(self) -> Server:
+        it = self.config
+        return Server(it.groups, it.limits, it.removed, it.long, it.history, it.urgencies, it.rates)
 
     def _server(self, state: State) -> Server:
         self.server.thaw(state[0])
@@ -103,8 +109,6 @@ class Consumers:
             yield self._own(state, k, after, 'acknowledges its claim', OWN)
         if self.config.bell:
             yield from self._listen(state, k, consumer)
-        if budget.kills and consumer != FRESH:
-            yield self._kill(state, k, consumer)
 
     def _own(self, state: State, k: int, consumer: Consumer, label: str, kind: int) -> Step:
         return f'{k} {label}', kind, self._with(state, k, consumer), ''
@@ -155,53 +159,58 @@ class Consumers:
                 yield self._own(lost, k, after, 'claim loses its reply and is sent again', FAULT)
 
     def _learn(self, state: State, k: int, consumer: Consumer) -> Step:
-        return self._own(state, k, self._claimed(consumer), f'learns what it claimed: {consumer.reply[:2]}', OWN)
+        return self._own(state, k, self._claimed(consumer), f'learns what it claimed: {consumer.reply[0]}', OWN)
 
     def _run_claim(self, server: Server, consumer: Consumer) -> tuple[Consumer, str]:
         ack = consumer.claim_ack
         if self.removed == 'record-acknowledged' and consumer.claim == RESENT:
             ack = consumer.key
         consumer = forget_record(consumer, ack)
-        live = consumer.got and lives(server, consumer.got)
+        live = tuple(one for one in consumer.got if lives(server, one))
         reply, consumer, broken = self._take(server, consumer, consumer.key, consumer.claim == RESENT)
-        if not broken and live and (reply.task, reply.token) != consumer.got:
+        if not broken and live and sorted(reply.given) != sorted(live):
             broken = TWICE
-        if reply.task >= 0:
-            consumer = consumer._replace(got=(reply.task, reply.token))
-        words = (reply.task, reply.token, int(reply.more), int(reply.due), reply.wait)
+        if reply.given:
+            consumer = consumer._replace(got=reply.given)
+        words = (reply.given, int(reply.more), int(reply.due), reply.wait)
         return consumer._replace(claim=ANSWERED, reply=words), broken
 
     def _take(
         self, server: Server, consumer: Consumer, key: int, resent: bool
     ) -> tuple[Reply, Consumer, str]:  # fmt: skip
-        record = next(((task, token) for other, task, token in consumer.records if other == key), None)
-        before = server.states[:]
-        reply = server.claim(record, resent, True)
-        task, broken = reply.task, ''
-        if task >= 0 and not reply.again:
-            broken = judge_hand_out(self.config, server, task, before)
-            server.out |= 1 << task
-            records = [other for other in consumer.records if other[0] != key]
+        record = tuple((task, token) for other, task, token in consumer.records if other == key) or None
+        was = Before.of(server)
+        reply, broken = server.claim(record, resent, True, self.config.bulk), ''
+        if reply.given and not reply.again:
+            for task, _ in reply.given:
+                broken = broken or judge_hand_out(self.config, server, task, was)
+                was.hand(server, task)
+                server.out |= 1 << task
             if self.config.budget.losses:
-                consumer = consumer._replace(records=tuple(sorted((*records, (key, task, reply.token)))))
+                kept = reply.given[:1] if self.removed == 'record-whole' else reply.given
+                records = [other for other in consumer.records if other[0] != key]
+                records += [(key, *delivery) for delivery in kept]
+                consumer = consumer._replace(records=tuple(sorted(records)))
         return reply, consumer, broken
 
     def _claimed(self, consumer: Consumer) -> Consumer:
         """The reply has come; as `Shelf._claimed`."""
-        task, token, more, due, wait = consumer.reply
+        words: Any = consumer.reply
+        given, more, due, wait = words
         waited = consumer.phase == WAITING
         consumer = consumer._replace(claim=NONE, reply=(), got=())
-        if task >= 0:
+        if given:
             consumer = consumer._replace(unacknowledged=consumer.key if self.config.budget.losses else -1)
             if waited:
                 # Whoever is served is not there any more to keep the time.
-                consumer = consumer._replace(phase=HOLDING, held=(task, token), timer=0)
+                consumer = consumer._replace(phase=HOLDING, held=given[0], others=given[1:], timer=0)
             elif self.removed != 'give-back':
                 consumer = consumer._replace(
-                    phase=SETTLING, held=(task, token), verb=GIVE, ack=consumer.unacknowledged, unacknowledged=-1
-                )
+                    phase=SETTLING, held=given[0], others=given[1:], verb=GIVE, ack=consumer.unacknowledged,
+                    unacknowledged=-1,
+                )  # fmt: skip
         if not self.config.bell:
-            return consumer if task >= 0 else consumer._replace(phase=IDLE)
+            return consumer if given else consumer._replace(phase=IDLE)
         stays = consumer.phase == WAITING
         if due and self.removed != 'sweep-due':
             consumer = consumer._replace(sweeping=1)
@@ -220,13 +229,13 @@ class Consumers:
             return consumer, self._run_settle(server, late[0], late[1], late[2], False, 0)[1]
         key = late[1]
         open_call = consumer.claim and consumer.key == key or consumer.unacknowledged == key
-        live = (consumer.got or consumer.held) if open_call else ()
-        live = live if live and lives(server, live) else ()
+        held: Any = (consumer.held, *consumer.others) if consumer.held else ()
+        live = tuple(one for one in consumer.got or held if lives(server, one)) if open_call else ()
         reply, consumer, broken = self._take(server, consumer, key, False)
-        if not broken and live and (reply.task, reply.token) != live:
+        if not broken and live and sorted(reply.given) != sorted(live):
             broken = TWICE
-        if reply.task >= 0 and consumer.claim and consumer.key == key:
-            consumer = consumer._replace(got=(reply.task, reply.token))
+        if reply.given and consumer.claim and consumer.key == key:
+            consumer = consumer._replace(got=reply.given)
         return consumer, broken
 
     # Work
@@ -293,7 +302,14 @@ class Consumers:
                 broken = '' if same and (server.freeze()[:13] == before[:13]) else TWICE
         if lost:
             return consumer._replace(repeated=1, did=consumer.did or outcome), broken
-        return consumer._replace(phase=IDLE, held=(), verb=0, repeated=0, unsure=0, ack=-1, did=0), broken
+        after = consumer._replace(phase=IDLE, held=(), verb=0, repeated=0, unsure=0, ack=-1, did=0)
+        if consumer.others and not (consumer.verb == GIVE and self.removed == 'give-back-all'):
+            giving = consumer.verb == GIVE
+            after = after._replace(
+                phase=SETTLING if giving else HOLDING, verb=GIVE * giving, held=consumer.others[0],
+                others=consumer.others[1:],
+            )  # fmt: skip
+        return after._replace(others=() if not after.held else after.others), broken
 
     def _run_settle(
         self, server: Server, verb: int, task: int, token: int, resent: bool, unsure: int
@@ -327,9 +343,9 @@ class Consumers:
         if consumer.listening and self.config.block and self.removed != 'block':
             yield self._own(state, k, self._rung(consumer, False), 'has waited for a block', TIME)
         if consumer.timer:
-            working, ended, delayed, due = state[0][_WORKING:_WORKING + 4]
-            running = working & ~ended | delayed & ~due
-            due = consumer.timer & (working & ended | delayed & due)
+            server = self._server(state)
+            running, due = server.clock()
+            due = consumer.timer & (due | server.probed())
             if consumer.timer & ~running:
                 after = consumer._replace(timer=0, sweeping=1)
                 yield self._own(state, k, after, 'has its time come', OWN if due else TIME)
@@ -354,42 +370,6 @@ class Consumers:
     def _run_sweep(self, server: Server, consumer: Consumer) -> tuple[Consumer, str]:
         server.sweep()
         return self._pump(consumer._replace(sweeping=0)), ''
-
-    # The dead
-
-    def _kill(self, state: State, k: int, consumer: Consumer) -> Step:
-        late = list(consumer.late)
-        if consumer.claim in (SENT, RESENT):
-            late.append((CLAIM, consumer.key, consumer.claim_ack))
-        if consumer.verb:
-            late.append((consumer.verb, *consumer.held, consumer.ack))
-        # A record that no call names is as good as gone.
-        keys = {call[1] for call in late if call[0] == CLAIM}
-        records = tuple(record for record in consumer.records if record[0] in keys)
-        ghost = Consumer(late=tuple(sorted(late)), records=records, listening=consumer.listening)
-        ghosts = state[3] if ghost == FRESH else tuple(sorted((*state[3], tuple(ghost))))
-        after = self._with((*state[:3], ghosts, self._spend(state, 'kills')), k, FRESH)
-        return f'{k} is killed, and another begins', FAULT, after, ''
-
-    def _haunt(self, state: State, k: int, ghost: Consumer) -> Iterator[Step]:
-        """What a dead consumer still has on its way."""
-        for number, late in enumerate(ghost.late):
-            server = self._server(state)
-            rest = ghost._replace(late=ghost.late[:number] + ghost.late[number + 1 :])
-            after, broken = self._run_late(late, server, rest)
-            label = f"a dead one's {NAMES.get(late[0], 'claim')}{late[1:]} is run"
-            yield label, TIME, self._with_ghost(state, k, after, server.freeze()), broken
-        if ghost.listening and state[0][_BELL]:
-            server = self._server(state)
-            server.bell = 0
-            after = ghost._replace(listening=0)
-            yield 'a dead one hears the bell', TIME, self._with_ghost(state, k, after, server.freeze()), ''
-
-    def _with_ghost(self, state: State, k: int, ghost: Consumer, server: Frozen) -> State:
-        rest = (*state[3][:k], *state[3][k + 1 :])
-        ghost = ghost if any(call[0] == CLAIM for call in ghost.late) else ghost._replace(records=())
-        ghosts = rest if ghost == FRESH else tuple(sorted((*rest, tuple(ghost))))
-        return (server, state[1], state[2], ghosts, state[4])
 
 
 def _run_leave(server: Server, consumer: Consumer) -> tuple[Consumer, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 from proof.spec.keys import (
@@ -18,6 +20,7 @@ from proof.spec.keys import (
     OK,
     PENDING,
     UNKNOWN,
+    URGENT,
     WORKING,
     Keys,
     bits,
@@ -27,15 +30,16 @@ from proof.spec.keys import (
 class Reply(NamedTuple):
     """The reply of a claim."""
 
-    task: int
-    """-1 is none."""
-    token: int
+    given: tuple[tuple[int, int], ...]
+    """Tasks and tokens."""
     again: bool
     """It is from the record."""
     more: bool
     due: bool
     wait: int
-    """Tasks with a deadline, of which the nearest is told."""
+    """What has a deadline, of which the nearest is told: tasks; behind them groups that wait for a token or a probe,
+    and
+    the queue itself."""
 
 
 class Server(Keys):
@@ -59,8 +63,10 @@ class Server(Keys):
         if known and not mark and self.removed != 'enqueue-late' and (state != CANCELLED or self.working & bit):
             return OK
         self.marks[task], self.bases[task], self.failed[task] = mark, self.tokens[task], 0
-        if group >= 0:
-            self.orders[task] = 1 + max((self.orders[other] for other in bits(self.payloads & ~bit)), default=0)
+        if group >= 0 or self.urgencies[task]:
+            others = bits(self.payloads & ~bit)
+            number = 1 + max((self.orders[other] + URGENT * self.urgencies[other] for other in others), default=0)
+            self.orders[task] = number - URGENT * self.urgencies[task]
         self.states[task] = DELAYED if delay else PENDING
         self.final &= ~bit
         self.out &= ~bit
@@ -73,7 +79,7 @@ class Server(Keys):
         else:
             self._place(task)
             if group < 0:
-                self._ring('ring-enqueue')
+                self._ring('ring-ranked' if self.urgencies[task] else 'ring-enqueue')
         self._come_up(group)
         return OK
 
@@ -95,13 +101,27 @@ class Server(Keys):
                 return task
         return -1
 
+    def _take_ranked(self, urgent: bool) -> int:
+        some = [task for task in bits(self.ranked) if self.orders[task] < 0 or not urgent]
+        if not some:
+            return -1
+        choose = max if self.removed == 'priority-order' else min
+        task = choose(some, key=self.orders.__getitem__)
+        self.ranked &= ~(1 << task)
+        return task if self._hand(task) else -1
+
+    def _may(self, group: int) -> bool:
+        if self.slots[group] > self.limits[group] and self.removed != 'limit-at-claim':
+            return False
+        return not (self.is_shut(1 << group) and self.removed != 'pause-at-head') and not self.is_dry(1 << group)
+
     def _take_head(self) -> int:
         while self.turns:
             task = self.turns.pop(0)
             group = self.group_of[task]
             if self.states[task] != PENDING or self.heads[group] != task:
                 continue
-            if self.slots[group] > self.limits[group] and self.removed != 'limit-at-claim':
+            if not self._may(group):
                 self.heads[group] = -1
                 self._free(task)
                 self._place(task)
@@ -114,43 +134,94 @@ class Server(Keys):
                 task = better
             self._hand(task)
             self.heads[group] = -1
+            self.dry |= self.rates & 1 << group
+            self.opened &= ~(self.paused & 1 << group)
             self._settle(group)
             return task
         return -1
 
-    def _take(self) -> int:
-        if not self.turns or not self.pending:
-            return self._take_head() if self.turns else self._take_plain()
-        first, second = (self._take_plain, self._take_head) if self.first else (self._take_head, self._take_plain)
-        task = first()
-        if task >= 0:
-            self.first ^= 1
-            return task
-        return second()
+    def _take(self, wanted: int) -> list[int]:
+        if self.is_shut(self.queue) and self.removed != 'pause-at-claim':
+            return []
+        probing = self.paused & self.queue
+        if probing and self.removed != 'probe-alone':
+            wanted = 1
+        given: list[int] = []
+        if self.removed != 'priority-first':
+            self._gather(given, wanted, functools.partial(self._take_ranked, self.removed != 'priority-last'))
+        self._take_turns(given, wanted)
+        self._gather(given, wanted, functools.partial(self._take_ranked, False))
+        if given:
+            self.opened &= ~probing
+        return given
 
-    def claim(self, record: tuple[int, int] | None, resent: bool, stays: bool) -> Reply:
+    def _gather(self, given: list[int], goal: int, take: Callable[[], int]) -> None:
+        while len(given) < goal and (task := take()) >= 0:
+            given.append(task)
+
+    def _take_turns(self, given: list[int], wanted: int) -> None:
+        if not self.turns or not self.pending:
+            self._gather(given, wanted, self._take_head if self.turns else self._take_plain)
+            return
+        first, second = (self._take_plain, self._take_head) if self.first else (self._take_head, self._take_plain)
+        before = len(given)
+        self._gather(given, before + (wanted - before + 1) // 2, first)
+        share = len(given) - before
+        self._gather(given, wanted, second)
+        if share > len(given) - before - share:
+            self.first ^= 1
+        self._gather(given, wanted, first)
+
+    def claim(
+        self, record: tuple[tuple[int, int], ...] | None, resent: bool, stays: bool, wanted: int = 1
+    ) -> Reply:  # fmt: skip
         """``record`` is what the key of this claim holds."""
-        task = token = -1
-        again = False
-        if record is not None and (resent or self.removed != 'late-claim') and self.removed != 'record':
-            again = True
-            if self.states[record[0]] == WORKING and self.tokens[record[0]] == record[1]:
-                task, token = record
+        again = record is not None and (resent or self.removed != 'late-claim') and self.removed != 'record'
+        if record is not None and again:
+            given = tuple(
+                (task, token) for task, token in record
+                if self.states[task] == WORKING and self.tokens[task] == token
+            )  # fmt: skip
         else:
-            task = self._take()
-            token = self.tokens[task] if task >= 0 else -1
-        more, due, wait = self._tend(stays and task < 0)
-        return Reply(task, token, again, more, due, wait)
+            given = tuple((task, self.tokens[task]) for task in self._take(wanted))
+        more, due, wait = self._tend(stays and not given)
+        return Reply(given, again, more, due, wait)
 
     def _tend(self, staying: bool) -> tuple[bool, bool, int]:
-        wait = self.working | self.delayed
-        more = bool(self.pending or self.turns)
+        running, due = self.clock()
+        wait = running | due
+        more = self.works() and not self.is_shut(self.queue)
         self.bell = 0
         if more:
             self._ring('ring-left')
         if wait and not staying:
             self._ring('ring-time')
-        return more, bool(self.ended & self.working | self.due & self.delayed), wait
+        return more, bool(due), wait
+
+    def works(self) -> bool:
+        """Whether there is something to take, if the queue lets it."""
+        return bool(self.pending or self.turns or self.ranked)
+
+    def thirsty(self) -> int:
+        """Groups that wait for a token or a probe which has come."""
+        probed = self.paused & self.probes
+        return self.rated & (probed & self.opened | ~probed & ~self.dry)
+
+    def clock(self) -> tuple[int, int]:
+        """What has a deadline that is to come, and what has one that is over; as the reply of a claim counts it."""
+        count = len(self.states)
+        running = self.working & ~self.ended | self.delayed & ~self.due
+        due = self.ended & self.working | self.due & self.delayed
+        if self.rated and self.removed != 'token-told':
+            thirsty = self.thirsty()
+            running, due = running | (self.rated & ~thirsty) << count, due | thirsty << count
+        if self.paused & self.probes & ~self.opened & self.queue and self.works() and self.removed != 'probe-told':
+            running |= self.queue << count
+        return running, due
+
+    def probed(self) -> int:
+        """The queue among what has a deadline, where its probe has come and there is one to take."""
+        return (self.paused & self.probes & self.opened & self.queue) << len(self.states) if self.works() else 0
 
     def leave(self) -> None:
         """A consumer leaves the bell."""
@@ -167,6 +238,8 @@ class Server(Keys):
     def release(self, task: int, token: int, resent: bool, unsure: int) -> int:
         """Finish a task and forget it."""
         outcome = self._judge(task, token)
+        # Whether the script comes to the group.
+        met = outcome == OK
         if outcome == OK:
             self._leave_working(task)
             self.payloads &= ~(1 << task)
@@ -174,10 +247,11 @@ class Server(Keys):
             self.marks[task] = self.failed[task] = 0
             self._free(task)
         elif outcome == IS_CANCELLED:
-            self._clear(task)
+            met = self._clear(task)
         elif outcome == IS_UNKNOWN and resent and self.removed != 'release-resent':
             return IS_UNKNOWN if unsure and self.removed != 'release-unsure' else OK
-        self._come_up(self.group_of[task])
+        if met:
+            self._come_up(self.group_of[task])
         self._forget()
         return outcome
 
@@ -185,6 +259,8 @@ class Server(Keys):
         """Requeue, now or after a delay or to the head, or bury."""
         group, state = self.group_of[task], self.states[task]
         outcome = self._judge(task, token)
+        # Whether the script comes to the group.
+        met = outcome == OK
         if state and self.marks[task] & mark and self.removed != 'requeue-mark':
             if self.removed == 'history-mark':
                 self._fail(task, '')
@@ -208,15 +284,16 @@ class Server(Keys):
             else:
                 self._free(task)
                 self.states[task] = PENDING
-                if verb == GIVE and group < 0:
+                if verb == GIVE and group < 0 and not self.urgencies[task]:
                     self._append(task, head=True)
                 else:
                     self._place(task)
                 if group < 0:
                     self._ring('ring-requeue')
         elif outcome == IS_CANCELLED:
-            self._clear(task)
-        self._come_up(group)
+            met = self._clear(task)
+        if met:
+            self._come_up(group)
         if outcome == IS_CANCELLED:
             self._forget()
         return outcome
@@ -253,6 +330,9 @@ class Server(Keys):
             self._free(task, 'slot-freed-cancelled')
             if not self.long:
                 self.turns = [other for other in self.turns if other != task]
+        elif self.urgencies[task]:
+            if self.removed != 'priority-cancelled':
+                self.ranked &= ~(1 << task)
         elif not self.long:
             self.pending.remove(task)
         else:
@@ -285,7 +365,9 @@ class Server(Keys):
             elif group >= 0 and self.tokens[task] == self.bases[task]:
                 self.later[group] -= 1
             self._return(task)
-        for group in dict.fromkeys(met):
+        thirsty = 0 if self.removed == 'token-swept' else self.thirsty()
+        self.rated &= ~thirsty
+        for group in dict.fromkeys([*met, *bits(thirsty)]):
             self._come_up(group)
         if leases:
             self._forget()
@@ -299,5 +381,40 @@ class Server(Keys):
     def limit(self, group: int, most: int) -> None:
         """An operator's."""
         self.limits[group] = most
+        self.rated &= ~(1 << group)
         if self.slots[group] >= 0:
             self._come_up(group)
+
+    def pause(self, place: int, probing: bool) -> None:
+        """An operator's, or with probes a circuit breaker's."""
+        if probing and self.paused & ~self.probes & place and self.removed != 'pause-stays':
+            return
+        had = self.probes & place
+        self.paused |= place
+        if probing:
+            self.probes |= place
+            self.opened &= ~place
+            if place != self.queue:
+                self._settle(place.bit_length() - 1)
+            if self.payloads:
+                self._ring('ring-pause')
+        elif had:
+            self.probes &= ~place
+            self.rated &= ~place
+
+    def resume(self, place: int, probing: bool) -> bool:
+        """Likewise; whether it is not paused any more."""
+        if probing and self.paused & ~self.probes & place and self.removed != 'resume-stays':
+            return False
+        if self.probes & place:
+            self.rated &= ~place
+        self.paused &= ~place
+        self.probes &= ~place
+        self.opened &= ~place
+        if place != self.queue:
+            joined, news = self._settle(place.bit_length() - 1, self.removed != 'resume-advances')
+            if joined or news:
+                self._ring('ring-resume')
+        elif self.payloads:
+            self._ring('ring-resume')
+        return True

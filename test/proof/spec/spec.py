@@ -13,18 +13,24 @@ What is left out, or rougher:
 
 - Time.  A lease or a delay has ended or not, and may end at any moment.  With the bell, all leases are shorter than one
   block, so every deadline is near.  A record or a cancelled state lives as long as the run.
-- A process is one shelf with one waiter that wants one task: no bulk calls, no sharing of a claim among waiters.
+- A process is one shelf with one waiter, which wants one task or takes several at once: no sharing of a claim among
+  waiters.  It settles them one after the other.
 - Calls of one connection are not in order, and each is lost by itself: there are more interleavings than there can be.
 - The calls on which a reply may be lost are enqueue, claim and the settle calls; a sweep, a `leave` and the deletion of
   a record are run or not yet run.  An operator's calls (cancel, limit) and a touch are one step.
-- No priorities, rates, pauses, `max_attempts`, `max_tasks`, redrive, results; payloads are there or not.  Damage to
-  keys, and a server that forgets what it acknowledged, are not in it.
+- A rate is a bucket of one token, which may come at any moment after it was taken, and so may a probe.  Whoever has
+  paused something ends that at some time.
+- No `max_attempts`, `max_tasks`, redrive, results; payloads are there or not.  Damage to keys,
+a server that forgets what
+  it acknowledged, and a clock that goes back are not in it.
 
 What cannot be told apart is one state: consumers by their number, tasks that nobody has sent yet.  What is bounded, for
 each run, is how often each kind of fault and choice happens (`Budget`), and only that.
 
     python -m proof.spec --consumers 3 --tasks 3 --resend
     python -m proof.spec --consumers 3 --tasks 3 --resend --groups
+    python -m proof.spec --priorities 1,0,-1 --ends 1
+    python -m proof.spec --groups --rates 1 --pauses 2 --pausing queue,0+
     python -m proof.spec --rules
 """
 
@@ -45,10 +51,13 @@ from proof.spec.checks import (
     NOTHING,
     ONE_PLACE,
     OVERLAP,
+    PAUSES,
     PAYLOAD,
+    RATES,
     REACH,
     STRANDED,
     TWICE,
+    URGENCY,
     WAKE,
     Budget,
     Config,
@@ -62,6 +71,8 @@ ALONE = Config(groups=(-1,), consumers=1)
 BELL = Config(groups=(-1,), bell=True)
 GROUP = Config(groups=(0, 0), limits=(1,))
 WIDE = Config(groups=(0, 0), limits=(2,))
+RATED = Config(groups=(0, 0), limits=(2,), rates=1)
+HALT, PROBES = ((-1, False),), ((-1, True),)
 
 
 class Rule(NamedTuple):
@@ -136,6 +147,57 @@ RULES = {
     'advance': Rule('the next of a group comes up', GROUPS, _given(GROUP)),
     'limit-at-claim': Rule('a claim looks at the limit again', GROUPS, _given(WIDE, Budget(limits=1))),
     'order-at-claim': Rule('a claim looks who is first by now', GROUPS, _given(WIDE, Budget(returns=1))),
+    # Priorities
+    'priority-first': Rule(
+        'a priority above 0 goes first', URGENCY, _given(ALONE, groups=(-1, -1), urgencies=(1, 0))
+    ),
+    'priority-last': Rule('one below 0 goes last', URGENCY, _given(ALONE, groups=(-1, -1), urgencies=(0, -1))),
+    'priority-order': Rule('the highest goes first', URGENCY, _given(ALONE, groups=(-1, -1), urgencies=(2, 1))),
+    'priority-cancelled': Rule(
+        'a cancelled task leaves its place', ONE_PLACE, _given(ALONE, Budget(cancels=1), urgencies=(1,))
+    ),
+    'ring-ranked': Rule('an enqueue with a priority rings', WAKE, _given(BELL, urgencies=(1,))),
+    # Rates
+    'token-taken': Rule('a hand-out takes a token', RATES, _given(RATED)),
+    'token-waited': Rule('a group that has none waits for one', GROUPS, _given(RATED)),
+    'token-swept': Rule('a sweep lets it go on when that has come', REACH, _given(RATED)),
+    'token-told': Rule('a claim tells when that is', WAKE, _given(RATED, bell=True, consumers=1)),
+    'ring-token': Rule('who leaves a group without a token rings', WAKE, _given(GROUP, bell=True, rates=1)),
+    # Pauses
+    'pause-at-claim': Rule('a claim takes nothing of a paused queue', PAUSES, _given(ONE, Budget(pauses=1),
+        pausing=HALT)),
+    'pause-at-head': Rule(
+        'a claim looks whether a group was paused', PAUSES,
+        _given(ALONE, Budget(pauses=1), groups=(0,), limits=(1,), pausing=((0, False),)),
+    ),
+    'ring-resume': Rule('the end of a pause rings', WAKE, _given(BELL, Budget(pauses=1), pausing=HALT)),
+    'resume-advances': Rule(
+        'the next of a group comes up when its pause ends', GROUPS,
+        _given(ALONE, Budget(pauses=1), groups=(0,), limits=(1,), pausing=((0, False),)),
+    ),
+    'probe-one': Rule(
+        'a probe is one task', PAUSES, _given(ALONE, Budget(pauses=1), groups=(-1, -1), pausing=PROBES)
+    ),
+    'probe-told': Rule('a claim tells when the next may come', WAKE, _given(BELL, Budget(pauses=1), pausing=PROBES)),
+    'pause-stays': Rule(
+        'a pause with probes does not replace one without', PAUSES, _given(ALONE, Budget(pauses=2),
+            pausing=HALT + PROBES)
+    ),
+    'resume-stays': Rule(
+        'nor does it end that', PAUSES, _given(ALONE, Budget(pauses=2), pausing=HALT + PROBES)
+    ),
+    # Several at once
+    'record-whole': Rule(
+        'a record has all that a claim has given', TWICE, _given(ALONE, Budget(losses=1), groups=(-1, -1), bulk=2)
+    ),
+    'probe-alone': Rule(
+        'a claim of several takes one probe', PAUSES, _given(ALONE, Budget(pauses=1), groups=(-1, -1), bulk=2,
+            pausing=PROBES)
+    ),
+    'give-back-all': Rule(
+        'all that was claimed for nobody is given back', STRANDED,
+        _given(ALONE, Budget(quits=1), groups=(-1, -1), bulk=2),
+    ),
     # The bell
     'ring-enqueue': Rule('an enqueue rings', WAKE, _given(BELL)),
     'ring-requeue': Rule('a requeue rings', WAKE, _given(BELL, Budget(returns=1))),
@@ -178,6 +240,35 @@ ORDINARY = {
     'a group whose limit is raised': _given(GROUP, Budget(ends=1, returns=1, limits=1), verbs=ALL, new_limit=2),
     'a group, own ids, holes': _given(WIDE, Budget(ends=1, cancels=1, anew=1), own=True, long=True),
     'a group and a plain task': _given(PAIR, Budget(losses=1), groups=(0, -1), limits=(1,)),
+    'priorities, every verb': _given(PAIR, Budget(ends=1, returns=1, cancels=1), urgencies=(1, -1), verbs=ALL),
+    'priorities, a lost reply': _given(PAIR, Budget(losses=1), urgencies=(1, 0)),
+    'priorities, a plain task, own ids, holes': _given(
+        PAIR, Budget(ends=1, cancels=1, anew=1), urgencies=(0, -1), own=True, long=True
+    ),
+    'the bell, priorities': _given(PAIR, Budget(quits=1), urgencies=(1, -1), bell=True),
+    'a rate, every verb': _given(RATED, Budget(ends=1, returns=1, cancels=1), verbs=ALL),
+    'a rate, a lost reply': _given(RATED, Budget(losses=1)),
+    'a rate, a limit that is lowered': _given(RATED, Budget(ends=1, returns=1, limits=1)),
+    'the bell, a rate': _given(GROUP, bell=True, rates=1),
+    'the bell, a rate, giving up': _given(ALONE, Budget(quits=1), groups=(0, 0), limits=(2,), rates=1, bell=True),
+    'pauses': _given(PAIR, Budget(ends=1, returns=1, pauses=2), pausing=HALT + PROBES),
+    'pauses, a lost reply': _given(ONE, Budget(losses=1, pauses=1), pausing=HALT + PROBES),
+    'pauses of a group': _given(WIDE, Budget(ends=1, returns=1, pauses=2), pausing=((0, False), (0, True))),
+    'probes of a group with a rate': _given(RATED, Budget(ends=1, pauses=2), pausing=((0, True), (-1, True))),
+    'the bell, pauses': _given(BELL, Budget(pauses=2), pausing=HALT + PROBES),
+    'the bell, probes': _given(ALONE, Budget(pauses=1, quits=1), groups=(-1, -1), bell=True, pausing=PROBES),
+    'the bell, probes of a group': _given(
+        BELL, Budget(pauses=1), groups=(0,), limits=(1,), pausing=((0, True), (0, False))
+    ),
+    'several at once, every verb': _given(PAIR, Budget(ends=1, returns=1, cancels=1), bulk=2, verbs=ALL),
+    'several at once, a lost reply': _given(PAIR, Budget(losses=1), bulk=2),
+    'several at once, a group': _given(WIDE, Budget(ends=1, returns=1), bulk=2),
+    'several at once, a group and a plain task': _given(PAIR, Budget(ends=1, returns=1, cancels=1), groups=(0, -1),
+        limits=(1,), bulk=2),
+    'several at once, priorities, pauses': _given(PAIR, Budget(ends=1, pauses=1), urgencies=(1, -1), bulk=2,
+        pausing=PROBES),
+    'several at once, a rate': _given(RATED, Budget(ends=1, returns=1), bulk=2),
+    'the bell, several at once, giving up': _given(BELL, Budget(quits=1, returns=1), bulk=2),
     'the bell, giving up': _given(PAIR, Budget(quits=1), bell=True),
     'the bell, an ended lease': _given(PAIR, Budget(ends=1), bell=True),
     'the bell, a return': _given(PAIR, Budget(returns=1), bell=True),
@@ -222,10 +313,15 @@ def _config(options: argparse.Namespace) -> Config:
         names = [int(name) for name in options.groups.split(',')] if options.groups else [0] * options.tasks
         groups = (names * options.tasks)[: options.tasks]
     limits = (options.limit,) * (max(groups) + 1)
+    urgencies = tuple(int(urgency) for urgency in options.priorities.split(',')) if options.priorities else ()
+    words = options.pausing.split(',') if options.pauses else []
+    places = [(word.removesuffix('+'), word.endswith('+')) for word in words]
+    pausing = tuple((-1 if place == 'queue' else int(place), probing) for place, probing in places)
     return Config(
         consumers=options.consumers, groups=tuple(groups), limits=limits, new_limit=options.new_limit,
         verbs=tuple(options.verbs.split(',')), budget=budget, delayed=options.delayed, own=options.own,
         long=options.long, bell=options.bell, block=options.block, still=options.still, history=options.history,
+        bulk=options.bulk, urgencies=(urgencies * options.tasks)[: options.tasks], rates=options.rates, pausing=pausing,
         removed=options.remove,
     )  # fmt: skip
 
@@ -255,6 +351,11 @@ def main() -> int:
     parser.add_argument('--new-limit', type=int, default=1, help='what --limits changes it to')
     parser.add_argument('--verbs', default='release,requeue')
     parser.add_argument('--delayed', type=int, default=0, help='bits of the tasks that are enqueued with a delay')
+    parser.add_argument('--priorities', default='', help='of each task, as 1,0,-1')
+    parser.add_argument('--bulk', type=int, default=1, help='how many tasks a claim takes at the most')
+    parser.add_argument('--rates', type=int, default=0, help='bits of the groups that have a rate')
+    parser.add_argument('--pausing', default='queue,queue+',
+        help='what --pauses pauses: queue, or a group; + is with probes')
     parser.add_argument('--resend', action='store_true', help='lose a reply, or a call on its way')
     for name in ('own', 'long', 'bell', 'block', 'still', 'history', 'progress'):
         parser.add_argument(f'--{name}', action='store_true')

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from proof.spec.checks import (
     ANSWERED,
+    CLAIM,
     HISTORY,
+    NAMES,
     NONE,
+    PAUSES,
     RESENT,
     SENT,
     TWICE,
@@ -20,13 +23,12 @@ from proof.spec.checks import (
 )
 from proof.spec.clients import FRESH, Consumers
 from proof.spec.explorer import CHOICE, FAULT, OWN, TIME, State, Step
-from proof.spec.keys import CANCELLED, OK, REPLIES, UNKNOWN, WORKING, bits
-from proof.spec.server import Server
+from proof.spec.keys import CANCELLED, OK, REPLIES, UNKNOWN, WORKING, Frozen, bits
 
-_HELD, _GOT = Consumer._fields.index('held'), Consumer._fields.index('got')
+_HELD, _GOT, _OTHERS = (Consumer._fields.index(name) for name in ('held', 'got', 'others'))
 _ENDS = Budget._fields.index('ends')
 # Where they are in a frozen server.
-_WORKING, _DELAYED, _DEAD, _PAYLOADS = 7, 9, 11, 12
+_WORKING, _DELAYED, _DEAD, _PAYLOADS, _BELL, _RATED = 7, 9, 11, 12, 13, 24
 
 
 class Spec(Consumers):
@@ -35,7 +37,7 @@ class Spec(Consumers):
     def initial(self) -> Iterable[State]:
         """An empty queue."""
         config = self.config
-        empty = Server(config.groups, config.limits, self.removed, config.long, config.history)
+        empty = self._new_server()
         producers = tuple(tuple(Producer()) for _ in self.tasks)
         return [(empty.freeze(), producers, (tuple(FRESH),) * config.consumers, (), tuple(config.budget))]
 
@@ -56,6 +58,8 @@ class Spec(Consumers):
             # Of consumers that are alike, one may be looked at for all.
             if consumer != seen:
                 yield from self._consume(state, k, consumer)
+                if budget.kills and consumer != FRESH:
+                    yield self._kill(state, k, consumer)
             seen = consumer
         for k, packed in enumerate(state[3]):
             yield from self._haunt(state, k, Consumer(*packed))
@@ -69,7 +73,7 @@ class Spec(Consumers):
         fresh = set()
         for task in self.tasks:
             producer = Producer(*state[1][task])
-            group = self.config.groups[task], self.config.delayed >> task & 1
+            group = self.config.groups[task], self.config.delayed >> task & 1, self.server.urgencies[task]
             if producer.call == NONE and group not in fresh:
                 # Those that were not sent are alike.
                 fresh.add(group)
@@ -129,15 +133,17 @@ class Spec(Consumers):
         return f'enqueue {task}{" again" * resent} {how}: {answer}', kind, after_all, broken
 
     def _pass_time(self, state: State) -> Iterator[Step]:
-        if not (state[0][_WORKING] or state[0][_DELAYED]):
+        if self.config.rates or self.config.pausing:
+            yield from self._pass_by(state)
+        if not (state[0][_WORKING] or state[0][_DELAYED] or state[0][_RATED]):
             return
         server = self._server(state)
         full = self._is_full(state)
-        sweepable = server.over() | server.due & server.delayed
+        sweepable = server.over() | server.due & server.delayed | server.thirsty()
         before = state[0]
         for task in bits(server.working & ~server.ended):
             delivery = task, server.tokens[task]
-            alive = any(delivery in (one[_HELD], one[_GOT]) for one in state[2])
+            alive = any(delivery == one[_HELD] or delivery in one[_GOT] + one[_OTHERS] for one in state[2])
             if state[4][_ENDS] or not alive:
                 budget = self._spend(state, 'ends') if alive else state[4]
                 server.ended |= 1 << task
@@ -154,10 +160,43 @@ class Spec(Consumers):
             broken = '' if all(noted(server, task, server.tokens[task]) for task in failing) else HISTORY
             yield 'somebody sweeps', TIME, (server.freeze(), *state[1:]), broken
 
+    def _pass_by(self, state: State) -> Iterator[Step]:
+        """Tokens and probes come, and whoever has paused something ends that at last."""
+        server, before = self._server(state), state[0]
+        for name, members in (('dry', server.dry), ('opened', server.paused & server.probes & ~server.opened)):
+            for k in bits(members):
+                setattr(server, name, getattr(server, name) ^ 1 << k)
+                what = 'a token of' if name == 'dry' else 'a probe of'
+                yield f'{what} {k} comes', TIME, (server.freeze(), *state[1:]), ''
+                server.thaw(before)
+        for k in bits(server.paused):
+            server.resume(1 << k, False)
+            yield f'{k} is resumed', TIME, (server.freeze(), *state[1:]), ''
+            server.thaw(before)
+
+    def _pause(self, state: State) -> Iterator[Step]:
+        server, before = self._server(state), state[0]
+        spent = self._spend(state, 'pauses')
+        for which, probing in self.config.pausing:
+            place = server.queue if which < 0 else 1 << which
+            firm = bool(server.paused & ~server.probes & place)
+            server.pause(place, probing)
+            lost = firm and probing and not server.paused & ~server.probes & place
+            what = f'{"the queue" if which < 0 else which} is paused{" with probes" * probing}'
+            yield what, CHOICE, (server.freeze(), *state[1:4], spent), PAUSES if lost else ''
+            server.thaw(before)
+            if probing and server.paused & place:
+                done = server.resume(place, True)
+                what = f'whoever has probed ends a pause of {"the queue" if which < 0 else which}'
+                yield what, CHOICE, (server.freeze(), *state[1:4], spent), PAUSES if firm and done else ''
+                server.thaw(before)
+
     def _operate(self, state: State) -> Iterator[Step]:
         budget = Budget(*state[4])
         if budget.memory:
             yield 'the memory is full', FAULT, (*state[:4], self._spend(state, 'memory')), ''
+        if budget.pauses:
+            yield from self._pause(state)
         if not (budget.cancels or budget.limits):
             return
         server = self._server(state)
@@ -172,6 +211,42 @@ class Spec(Consumers):
                 after = (server.freeze(), *state[1:4], self._spend(state, 'limits'))
                 yield f'limit {group} is {self.config.new_limit}', CHOICE, after, ''
                 server.thaw(before)
+
+    # The dead
+
+    def _kill(self, state: State, k: int, consumer: Consumer) -> Step:
+        late = list(consumer.late)
+        if consumer.claim in (SENT, RESENT):
+            late.append((CLAIM, consumer.key, consumer.claim_ack))
+        if consumer.verb:
+            late.append((consumer.verb, *consumer.held, consumer.ack))
+        # A record that no call names is as good as gone.
+        keys = {call[1] for call in late if call[0] == CLAIM}
+        records = tuple(record for record in consumer.records if record[0] in keys)
+        ghost = Consumer(late=tuple(sorted(late)), records=records, listening=consumer.listening)
+        ghosts = state[3] if ghost == FRESH else tuple(sorted((*state[3], tuple(ghost))))
+        after = self._with((*state[:3], ghosts, self._spend(state, 'kills')), k, FRESH)
+        return f'{k} is killed, and another begins', FAULT, after, ''
+
+    def _haunt(self, state: State, k: int, ghost: Consumer) -> Iterator[Step]:
+        """What a dead consumer still has on its way."""
+        for number, late in enumerate(ghost.late):
+            server = self._server(state)
+            rest = ghost._replace(late=ghost.late[:number] + ghost.late[number + 1 :])
+            after, broken = self._run_late(late, server, rest)
+            label = f"a dead one's {NAMES.get(late[0], 'claim')}{late[1:]} is run"
+            yield label, TIME, self._with_ghost(state, k, after, server.freeze()), broken
+        if ghost.listening and state[0][_BELL]:
+            server = self._server(state)
+            server.bell = 0
+            after = ghost._replace(listening=0)
+            yield 'a dead one hears the bell', TIME, self._with_ghost(state, k, after, server.freeze()), ''
+
+    def _with_ghost(self, state: State, k: int, ghost: Consumer, server: Frozen) -> State:
+        rest = (*state[3][:k], *state[3][k + 1 :])
+        ghost = ghost if any(call[0] == CLAIM for call in ghost.late) else ghost._replace(records=())
+        ghosts = rest if ghost == FRESH else tuple(sorted((*rest, tuple(ghost))))
+        return (server, state[1], state[2], ghosts, state[4])
 
     # What must hold
 

@@ -35,6 +35,7 @@ from proof.spec.keys import (
     WORKING,
     bits,
 )
+from proof.spec.kinds import KINDS
 from proof.spec.server import Server
 from support.servers import RealServer
 from torrelque.protocol.keys import make_keys
@@ -45,23 +46,18 @@ LEASE = '60000'
 BLOCK = '10000000'
 """ms: every deadline is nearer."""
 
-KINDS: dict[str, tuple[tuple[int, ...], tuple[int, ...], bool, bool]] = {
-    'plain': ((-1, -1, -1), (), False, False),
-    'group': ((0, 0, 0), (1,), False, False),
-    'wide': ((0, 0, 0), (2,), True, False),
-    'mixed': ((0, 1, -1), (1, 1), True, False),
-    'holes': ((-1, -1, -1), (), True, True),
-    'holes of groups': ((0, 0, -1), (1,), True, True),
-}
-"""Group of each task, limits, whether ids are the callers', whether lists are long."""
+SLOW = 3_600_000
+"""ms, in which a group with a rate gets its token; nearer than a block, and longer than any run."""
+EVERY = '50000'
+"""ms from one probe to the next."""
 
 
 class Walk:
     """A queue on a server, and the model of it."""
 
     def __init__(self, client: redis.Redis, queue: str, kind: str, seed: int) -> None:
-        groups, limits, self.own, long = KINDS[kind]
-        self.model = Server(groups, limits, '', long, True)
+        groups, limits, self.own, long, urgencies, rates, self._pauses = KINDS[kind]
+        self.model = Server(groups, limits, '', long, True, urgencies, rates)
         self.random = random.Random(f'{kind} {seed}')
         self.groups = groups
         self.steps: list[str] = []
@@ -71,10 +67,14 @@ class Walk:
         self._long = long
         self._generations = [0] * len(groups)
         self._tokens: dict[tuple[int, int], bytes] = {}
-        self._records: dict[int, tuple[int, int]] = {}
+        self._records: dict[int, tuple[tuple[int, int], ...]] = {}
         self._claims = 0
         for group, most in enumerate(limits):
-            self._call('limit', f'g{group}', json.dumps({'concurrency': most}))
+            self._call('limit', f'g{group}', self._limits(group, most))
+
+    def _limits(self, group: int, most: int) -> str:
+        rate = {'rate': [1, SLOW]} if self.model.rates >> group & 1 else {}
+        return json.dumps({'concurrency': most, **rate})
 
     def _call(self, name: str, *args: str | bytes, resent: bool = False) -> Any:
         words = Transition(name, self._keys).words(args, resent)
@@ -90,6 +90,10 @@ class Walk:
         ]  # fmt: skip
         if self.model.limits:
             steps.append(self._limit)
+        if self.model.rates or self._pauses:
+            steps += [self._come] * 2
+        if self._pauses:
+            steps += [self._pause, self._resume]
         self.steps.append(self.random.choice(steps)())
         self._compare()
 
@@ -112,6 +116,8 @@ class Walk:
             options['mark'] = f'e{task}{generation:013}'
         if self.groups[task] >= 0:
             options['group'] = f'g{self.groups[task]}'
+        if self.model.urgencies[task]:
+            options['priority'] = self.model.urgencies[task]
         text = json.dumps(options, separators=(',', ':')) if len(options) > 1 else LEASE
         reply = self._call('enqueue', '', BLOCK, f't{task}', 'payload', text, resent=resent)
         outcome = model.enqueue(task, 1 << 16 + generation if self.own else 0, resent, delay)
@@ -133,24 +139,25 @@ class Walk:
             acknowledged = max(self._records)
             del self._records[acknowledged]
             ack = f'{self._keys["claim"]}:c:{acknowledged}'
+        wanted = self.random.choice([1, 1, 2, 3])
         reply = self._call(
-            'claim', ack, f'{self._keys["claim"]}:c:{key}', '1', '1', BLOCK, '1000000', resent=resent
+            'claim', ack, f'{self._keys["claim"]}:c:{key}', str(wanted), '1', BLOCK, '1000000', resent=resent
         )
-        said = self.model.claim(self._records.get(key), resent, True)
+        said = self.model.claim(self._records.get(key), resent, True, wanted)
         due, more = reply[2] is not None and reply[2] <= 0, reply[3] == 1
-        assert (bool(said.wait), said.due, said.more) == (reply[2] is not None, due, more), reply
+        assert (bool(said.wait), said.due, said.more) == (reply[2] is not None, due, more), (reply, said)
         assert not reply[4], reply
-        if said.task < 0:
+        assert reply[6::4] == [b't%d' % task for task, _ in said.given], (reply, said)
+        if not said.given:
             assert len(reply) == 6, reply
-            return f'claim {key} {resent=}: nothing'
-        assert reply[6:7] == [b't%d' % said.task], reply
-        delivery = said.task, said.token
-        token = b'%d-%b' % (reply[8], reply[1])
-        assert self._tokens.setdefault(delivery, token) == token
-        self._records[key] = delivery
+            return f'claim {key} of {wanted} {resent=}: nothing'
+        for delivery, attempt in zip(said.given, reply[8::4], strict=True):
+            token = b'%d-%b' % (attempt, reply[1])
+            assert self._tokens.setdefault(delivery, token) == token
+        self._records[key] = said.given
         if not said.again:
-            self.deliveries.append(delivery)
-        return f'claim {key} {resent=}: {delivery}'
+            self.deliveries += said.given
+        return f'claim {key} of {wanted} {resent=}: {said.given}'
 
     def _delivery(self) -> tuple[int, int] | None:
         """Somebody's, who may hold the task no longer; but not from long ago: a state keeps four marks."""
@@ -233,9 +240,47 @@ class Walk:
 
     def _limit(self) -> str:
         group, most = self.random.randrange(len(self.model.limits)), self.random.choice([1, 2])
-        self._call('limit', f'g{group}', json.dumps({'concurrency': most}))
+        self._call('limit', f'g{group}', self._limits(group, most))
         self.model.limit(group, most)
         return f'limit {group} is {most}'
+
+    def _name(self, place: int) -> str:
+        return '' if place == self.model.queue else f'g{place.bit_length() - 1}'
+
+    def _come(self) -> str:
+        """A token, or a probe, comes, and whoever waits for it is due."""
+        model = self.model
+        probed = model.paused & model.probes
+        coming = [('dry', k) for k in bits(model.dry)] + [('opened', k) for k in bits(probed & ~model.opened)]
+        if not coming:
+            return 'no token comes'
+        name, k = self.random.choice(coming)
+        place = 1 << k
+        group = self._name(place)
+        if name == 'dry':
+            model.dry ^= place
+            self._client.delete(f'{self._keys["rate"]}:{group}')
+        else:
+            model.opened |= place
+            self._client.hset(self._keys['probes'], group, f'1 {EVERY}')
+        if model.rated & place and (name == 'dry') != bool(probed & place):
+            self._client.zadd(self._keys['rated'], {group: 1})
+        return f'{name} of {group!r} comes'
+
+    def _place(self) -> int:
+        return 1 << self.random.randrange(len(self.model.limits) + 1)
+
+    def _pause(self) -> str:
+        place, probing = self._place(), self.random.random() < 0.6
+        self._call('pause', self._name(place), EVERY if probing else '')
+        self.model.pause(place, probing)
+        return f'pause {self._name(place)!r} {probing=}'
+
+    def _resume(self) -> str:
+        place, probing = self._place(), self.random.random() < 0.4
+        reply = self._call('resume', self._name(place), '1' if probing else '')
+        assert reply == (b'ok' if self.model.resume(place, probing) else [b'paused']), reply
+        return f'resume {self._name(place)!r} {probing=}: {reply}'
 
     # Comparing
 
@@ -253,6 +298,7 @@ class Walk:
 
     def _real(self, seen: Seen) -> dict[str, object]:
         count = len(self.groups)
+        probes: Any = self._client.hkeys(self._keys['probes'])
         return {
             'pending': seen.pending,
             'holes': seen.holes,
@@ -268,6 +314,11 @@ class Walk:
             'holders': set(seen.holders),
             'later': seen.later,
             'turn': (seen.seq or 0) % 2,
+            'priority': set(seen.priority),
+            'dry': {group for group, (left, _) in seen.buckets.items() if left < 0.5},
+            'rated': set(seen.rated),
+            'paused': seen.paused,
+            'probes': {name.decode() for name in probes},
             'states': [seen.states.get(f't{task}', {}).get('status') for task in range(count)],
             'attempts': [
                 int(seen.states.get(f't{task}', {}).get('dequeue_count', 0)) for task in range(count)
@@ -283,6 +334,9 @@ class Walk:
 
         def names(members: int) -> set[str]:
             return {f't{task}' for task in bits(members)}
+
+        def places(members: int) -> set[str]:
+            return {self._name(1 << k) for k in bits(members)}
 
         def by_order(members: int) -> list[str]:
             return [f't{task}' for task in sorted(bits(members), key=model.orders.__getitem__)]
@@ -302,6 +356,11 @@ class Walk:
             'holders': names(model.holders),
             'later': {f'g{group}': count for group, count in enumerate(model.later) if count},
             'turn': model.first,
+            'priority': names(model.ranked),
+            'dry': places(model.dry),
+            'rated': places(model.rated),
+            'paused': places(model.paused),
+            'probes': places(model.probes),
             'states': [STATUSES.get(state) for state in model.states],
             'attempts': [
                 0 if state == UNKNOWN else token - base
