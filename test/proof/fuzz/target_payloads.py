@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import dataclasses
 import datetime
 import decimal
@@ -247,7 +248,9 @@ def _delivery(feed: Feed, task: Any) -> Delivery:
 def _run(app: Tasks, job: Job, delivery: Delivery) -> None:
     definition = app._definitions[job.name]
     unchecked = app is apps()[-1]
-    result = attempt(lambda: job.call(delivery), Reject, *((AssertionError,) if unchecked else ()))
+    # A worker calls in a context of its own, too.
+    here = contextvars.copy_context()
+    result = attempt(lambda: here.run(job.call, delivery), Reject, *((AssertionError,) if unchecked else ()))
     if isinstance(result, Refused) or unchecked:
         return
     # What a call was given can be given by a call, and arrives as the same.
