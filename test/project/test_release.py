@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -45,9 +46,20 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """What is built of this tree, without network."""
     if not (ROOT / '.git').exists() and not (ROOT / 'torrelque.egg-info').exists():
         pytest.skip('neither a checkout nor an sdist')
-    tree, out = tmp_path_factory.mktemp('tree'), tmp_path_factory.mktemp('out')
-    release.copy_tree(tree)
-    return Made(tree, *release.build(tree, out))
+    # Processes of one run have a folder each in that of the run, where the first of them builds for all.
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base) / 'release'
+    folder.mkdir(exist_ok=True)
+    tree, out = folder / 'tree', folder / 'out'
+    with (folder / 'lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / 'built').exists():
+            release.copy_tree(tree)
+            out.mkdir()
+            release.build(tree, out)
+            (folder / 'built').touch()
+    [sdist], [wheel] = out.glob('*.tar.gz'), out.glob('*.whl')
+    return Made(tree, sdist, wheel)
 
 
 # What is built
@@ -91,6 +103,7 @@ def test_an_sdist_can_be_built_of_an_sdist(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.whole
 def test_a_release_has_the_same_bytes_wherever_and_whenever_it_is_built(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

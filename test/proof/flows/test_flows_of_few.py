@@ -43,6 +43,7 @@ def test_all_flows_of_three_tasks_end_as_the_table_says(server: RealServer) -> N
 
 @pytest.mark.first_server
 @pytest.mark.long
+@pytest.mark.whole
 def test_some_flows_of_three_tasks_end_as_the_table_says_with_a_crash_at_each_step(server: RealServer) -> None:
     check(server, [*plans(3, ['crashes'], 6, 1), *plans(3, ['drafts and crashes'], 2, 1)], 15_000)
 

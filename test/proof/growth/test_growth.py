@@ -69,6 +69,7 @@ def test_the_command_tells_the_way_to_what_a_rule_prevents(capsys: pytest.Captur
 
 
 @pytest.mark.long
+@pytest.mark.whole
 def test_the_command_tells_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])

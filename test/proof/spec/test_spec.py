@@ -154,7 +154,7 @@ LONG = {
 
 @pytest.mark.parametrize(
     'name',
-    [pytest.param(it, marks=[pytest.mark.long, pytest.mark.share(2)]) if it in LONG else it for it in ORDINARY],
+    [pytest.param(it, marks=[pytest.mark.long, pytest.mark.share(5)]) if it in LONG else it for it in ORDINARY],
 )
 def test_whatever_happens_all_holds(name: str) -> None:
     result = look(ORDINARY[name])
@@ -163,7 +163,14 @@ def test_whatever_happens_all_holds(name: str) -> None:
     assert result.states > 1000
 
 
-@pytest.mark.parametrize(('name', 'rule'), RULES.items(), ids=RULES)
+@pytest.mark.parametrize(
+    ('name', 'rule'),
+    # Two of them take as long as thirty others.
+    [
+        pytest.param(name, rule, id=name, marks=[pytest.mark.long] if name in ('join-time', 'ring-token') else [])
+        for name, rule in RULES.items()
+    ],
+)
 def test_a_rule_that_is_left_out_is_missed(name: str, rule: Rule) -> None:
     sound = look(rule.config)
     assert sound.complete
