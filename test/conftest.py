@@ -63,9 +63,11 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is marked with `first_server` is long on all kinds of servers but the first, as are two thirds of what is
-    not, and with `one_server` is not run on these; of cases that are alike, some are left to the environments that have
-    the whole suite."""
+    """Leave to the environments that have the whole suite what hardly depends on the kind of server, and what is alike.
+
+    What is marked with `first_server` is long on all kinds but the first, and with `one_server` is not run on these; of
+    what else is not long, `tox` and `tox -e long` run a fifth each on them.
+    """
     first, *_ = selected_kinds()
     left_out: list[pytest.Item] = []
     alike: dict[str, list[pytest.Item]] = {}
@@ -77,10 +79,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.long)
             if item.get_closest_marker('one_server'):
                 left_out.append(item)
-            elif item.get_closest_marker('long') is None and (third := zlib.crc32(item.nodeid.encode()) % 3):
-                item.add_marker(pytest.mark.long)
-                if third == 2:
+            elif item.get_closest_marker('long') is None:
+                place = zlib.crc32(item.nodeid.encode()) % 15
+                if rest := place % 5 > 2 or place % 3 == 2:
                     item.add_marker(pytest.mark.whole)
+                if rest or place % 3 == 1:
+                    item.add_marker(pytest.mark.long)
                 continue
         if item.get_closest_marker('long') is None:
             continue
@@ -101,7 +105,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 OTHERS = 12
 """Of long tests, one in so many is run on each kind of server but the first by `tox -e long`."""
 ABOVE = {
-    'cli', 'contrib', 'cron', 'dashboard', 'example', 'monitor', 'operate', 'tasks', 'telemetry', 'testing', 'worker'
+    'cli', 'contrib', 'cron', 'dashboard', 'example', 'monitor', 'operate', 'sharded', 'tasks', 'telemetry', 'testing',
+    'worker',
 }  # fmt: skip
 """Folders of what lies above the core: of their long tests, `tox -e long` runs half."""
 MANY = 6
