@@ -93,7 +93,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         elif zlib.crc32(item.nodeid.encode()) % OTHERS:
             item.add_marker(pytest.mark.whole)
     for name, cases in alike.items():
-        if cases[0].path.parent.name in ABOVE and zlib.crc32(name.encode()) % 2:
+        if cases[0].path.parent.name in ABOVE and zlib.crc32(name.encode()) % 4:
             for item in cases:
                 item.add_marker(pytest.mark.whole)
         leave_to_whole(name, cases)
@@ -108,7 +108,7 @@ ABOVE = {
     'cli', 'contrib', 'cron', 'dashboard', 'example', 'monitor', 'operate', 'sharded', 'tasks', 'telemetry', 'testing',
     'worker',
 }  # fmt: skip
-"""Folders of what lies above the core: of their long tests, `tox -e long` runs half."""
+"""Folders of what lies above the core: of their long tests, `tox -e long` runs a quarter."""
 MANY = 6
 """Of so many long cases of a test, half are run by `tox -e long`, if the mark `share` does not say another number."""
 
