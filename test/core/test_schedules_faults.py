@@ -13,7 +13,7 @@ import redis.exceptions
 
 import torrelque
 from support.looking import dump
-from support.proxy import Proxy, calls_of
+from support.proxy import Proxy, calls_of, has_part
 from support.servers import MakeServer, RealServer
 from support.standing import START, Either, StandingClock, ahead, firing, open_either
 from support.waiting import until_waiting
@@ -274,6 +274,42 @@ async def test_a_call_that_is_sent_again_has_no_effect_after_that_of_somebody_el
         setting = faulty.set_schedule('s', 2, every=HOUR)
         assert await lose('schedule', setting, {'task': 2}, queue.set_schedule('s', 3, every=HOUR)) is True
         assert (await queue.get_schedule('s')).task == 3
+
+
+async def test_a_call_that_arrives_after_its_repetition_has_no_effect_any_more(
+    proxy: Proxy, server: RealServer, queue: Torrelque, queue_name: str, client: redis.asyncio.Redis
+) -> None:
+    async with proxy.client() as faulty_client, Torrelque(faulty_client, queue=queue_name) as faulty:
+
+        async def come_late(script: str, call: Coroutine[Any, Any, Any], between: Coroutine[Any, Any, Any]) -> None:
+            """Have the first sending of a call arrive when it was carried out by the second, and not alone since."""
+            proxy.requests.clear()
+            proxy.lose_request(calls_of(script))
+            await call
+            (first, *_) = [sent for sent in proxy.requests if has_part(sent, calls_of(script))]
+            await between
+            before = await dump(client)
+            reader, writer = await asyncio.open_unix_connection(server.socket)
+            writer.write(first)
+            assert await reader.readline() in (b'+OK\r\n', b'$2\r\n', b'*1\r\n', b'*2\r\n')
+            writer.close()
+            await writer.wait_closed()
+            assert await dump(client) == before
+
+        now = time.time()
+        await come_late('schedule', faulty.set_schedule('s', 1, times=[]), queue.get_queue_stats())
+        await come_late('schedule', faulty.set_schedule('s', 2, every=HOUR), queue.set_schedule('s', 3, every=HOUR))
+        await come_late('hold', faulty.pause_schedule('s'), queue.resume_schedule('s'))
+        await queue.set_schedule('s', 4, times=[now + HOUR], spec='x')
+        extending = faulty.extend_schedule('s', [], after=now + HOUR, spec='x')
+        await come_late('extend', extending, queue.get_queue_stats())
+        task_id = await queue.enqueue(1, task_id='own', max_attempts=1)
+        await queue.bury((await queue.dequeue())[0])
+
+        async def bury_again() -> None:
+            await queue.bury((await queue.dequeue())[0])
+
+        await come_late('redrive', faulty.redrive(task_id), bury_again())
 
 
 # A server that has lost all, and a clock that jumps

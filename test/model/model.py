@@ -302,7 +302,7 @@ class Model(Scheduled):
                 outcomes.append('unknown')
             elif task_id in brought:
                 outcomes.append('not_dead')
-            elif resent and self._marked(state, mark):
+            elif (resent or state['status'] == DEAD) and self._marked(state, mark):
                 brought.add(task_id)
                 outcomes.append('ok')
             elif state['status'] != DEAD:

@@ -139,7 +139,7 @@ class Scheduled(Places):
     def _schedule(self, items: list[Schedule], resent: bool) -> list[str]:
         ((mark, name, said, most, times),) = items
         plan = self.plans.get(name, {})
-        if resent and mark in plan.get('mark', '').split():
+        if mark in plan.get('mark', '').split():
             return ['ok']
         if plan.get('revision') and said['revision'] and int(said['revision']) < int(plan['revision']):
             return ['older']
@@ -199,7 +199,7 @@ class Scheduled(Places):
         plan = self.plans.get(name, {'every': '1'})
         if plan['every']:
             return ['unknown']
-        if resent and mark in plan.get('extended', '').split():
+        if mark in plan.get('extended', '').split():
             return ['ok']
         if plan['spec'] != spec or after != (self.times[name][-1] if self.known(name) else None):
             return ['changed']
@@ -232,7 +232,7 @@ class Scheduled(Places):
         plan = self.plans.get(name)
         if plan is None:
             return ['unknown']
-        if resent and mark in plan.get('held', '').split():
+        if mark in plan.get('held', '').split():
             return ['ok']
         if ('paused' in plan) == held:
             return ['same']

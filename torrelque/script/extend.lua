@@ -12,7 +12,7 @@ local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
 local known = redis.call('HMGET', key, 'payload', 'every', 'spec', 'last', 'extended', 'since')
 if not known[1] or known[2] and known[2] ~= '' then
   return {'unknown'}
-elseif resent and marked(known[5], mark) then
+elseif marked(known[5], mark) then
   return 'ok'
 elseif (known[3] or '') ~= ARGV[6] or (redis.call('LINDEX', times, -1) or '') ~= ARGV[5] then
   return {'changed'}

@@ -14,7 +14,7 @@ local key = base .. 'schedule:' .. name
 local known = redis.call('HMGET', key, 'options', 'paused', 'held')
 if not known[1] then
   return {'unknown'}
-elseif resent and marked(known[3], mark) then
+elseif marked(known[3], mark) then
   return 'ok'
 elseif (known[2] and '1' or '') == ARGV[4] then
   return {'same'}

@@ -55,7 +55,7 @@ for i = 5, #ARGV do
     outcome = resent and leaves and redis.call('HEXISTS', base .. 'stage', id) == 1 and 'staged' or 'unknown'
   elseif revived[id] then
     outcome = 'not_dead'
-  elseif resent and marked(known[3], mark) then
+  elseif (resent or known[1] == DEAD) and marked(known[3], mark) then
     revived[id] = true
   elseif known[7] and known[1] == WAITING then
     outcome = 'flow'

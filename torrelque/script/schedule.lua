@@ -26,7 +26,7 @@ local NAMES = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'eve
 local FIRST = 17
 local known = redis.call('HMGET', key, 'revision', 'mark', 'last', 'since', unpack(NAMES))
 local revision, ready = tonumber(ARGV[15]), {}
-if resent and marked(known[2], mark) then
+if marked(known[2], mark) then
   return 'ok'
 elseif keyed and tonumber(keyed) < (tonumber(redis.call('HGET', base .. 'growth', 'keyed')) or 0) then
   return {'stale'}

@@ -10,6 +10,7 @@ SPOILT = 'schedules_faults::test_a_schedule_that_was_spoilt_by_hand_stops_no_oth
 BOUNDED = 'schedules::test_many_instants_and_many_schedules_are_fired_in_bounded_calls'
 ONCE = 'schedules_faults::test_each_verb_has_the_effect_of_once_and_answers_as_it_would_have'
 AFTER_OTHERS = 'schedules_faults::test_a_call_that_is_sent_again_has_no_effect_after_that_of_somebody_else'
+LATE = 'schedules_faults::test_a_call_that_arrives_after_its_repetition_has_no_effect_any_more'
 FULL = 'schedules_faults::test_a_full_memory_refuses_a_schedule_whole_and_lets_what_is_there_go_on'
 FLOWS = 'schedules::test_a_flow_that_a_firing_has_started_is_unfinished_until_it_ends_or_a_task_of_it_is_dead'
 
@@ -207,7 +208,7 @@ VERBS = (
     ),
     Mutant(
         'schedule-set-twice', 6, 'a repetition tells that nothing has changed',
-        (script('schedule', 'if resent and marked(known[2], mark) then', 'if false then'),),
+        (script('schedule', 'if marked(known[2], mark) then', 'if false then'),),
         (ONCE,),
     ),
     Mutant(
@@ -217,7 +218,7 @@ VERBS = (
     ),
     Mutant(
         'schedule-extended-twice', 6, 'a repetition tells that a schedule was not extended',
-        (script('extend', 'elseif resent and marked(known[5], mark) then', 'elseif false then'),),
+        (script('extend', 'elseif marked(known[5], mark) then', 'elseif false then'),),
         (ONCE,),
     ),
     Mutant(
@@ -267,8 +268,28 @@ VERBS = (
     ),
     Mutant(
         'schedule-held-after-others', BEYOND, 'what somebody else has let go on meanwhile is held by a call sent again',
-        (script('hold', 'elseif resent and marked(known[3], mark) then', 'elseif false then'),),
+        (script('hold', 'elseif marked(known[3], mark) then', 'elseif false then'),),
         (AFTER_OTHERS,),
+    ),
+    Mutant(
+        'schedule-set-late', BEYOND, 'a call whose first sending comes late sets again what somebody has changed since',
+        (script('schedule', 'if marked(known[2], mark) then', 'if resent and marked(known[2], mark) then'),),
+        (LATE,),
+    ),
+    Mutant(
+        'schedule-held-late', BEYOND, 'a schedule that goes on again is held by a first sending that comes late',
+        (script('hold', 'elseif marked(known[3], mark) then', 'elseif resent and marked(known[3], mark) then'),),
+        (LATE,),
+    ),
+    Mutant(
+        'schedule-extended-late', BEYOND, 'a first sending that comes late is taken for one more extension',
+        (script('extend', 'elseif marked(known[5], mark) then', 'elseif resent and marked(known[5], mark) then'),),
+        (LATE,),
+    ),
+    Mutant(
+        'redrive-late', BEYOND, 'a task that died again is brought back by a first sending that comes late',
+        (script('redrive', '(resent or known[1] == DEAD) and marked', 'resent and marked'),),
+        (LATE,),
     ),
     Mutant(
         'schedule-until-dry', BEYOND, 'nobody is to extend what was used up at once before its end',

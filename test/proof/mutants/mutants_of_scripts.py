@@ -286,7 +286,7 @@ TWICE = (
     ),
     Mutant(
         'redrive-resent-is-not-dead', 6, 'a redrive whose reply was lost counts nothing',
-        (script('redrive', 'elseif resent and marked(known[3], mark) then', 'elseif false then'),),
+        (script('redrive', '(resent or known[1] == DEAD) and marked(known[3], mark)', 'false'),),
         ('faults::test_the_rest_is_once',),
     ),
     Mutant(
