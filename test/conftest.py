@@ -11,7 +11,6 @@ import os
 import re
 import secrets
 import warnings
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -42,7 +41,7 @@ from torrelque.protocol.bounds import BOUNDS, Bounds
 from torrelque.sharded import Sharded
 from torrelque.worker.bounds import Bounds as WorkerBounds
 
-pytest_plugins = ['pytester']
+pytest_plugins = ['pytester', 'support.choosing']
 # The assertions of the machine tell what differs, as those of a test do.
 pytest.register_assert_rewrite('model.machine', 'model.machine_calls', 'model.machine_door', 'model.machine_faults')
 
@@ -59,68 +58,6 @@ def pytest_configure() -> None:
             binary_of(kind)
     except MissingServerError as exc:
         raise pytest.UsageError(str(exc)) from exc
-
-
-@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave to the environments that have the whole suite what hardly depends on the kind of server, and what is alike.
-
-    What is marked with `first_server` is long on all kinds but the first, and with `one_server` is not run on these; of
-    what else is not long, `tox` and `tox -e long` run a fifth each on them.
-    """
-    first, *_ = selected_kinds()
-    left_out: list[pytest.Item] = []
-    alike: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        parameters: Mapping[str, object] = getattr(getattr(item, 'callspec', None), 'params', {})
-        kind = parameters.get('server_kind', first)
-        if kind != first:
-            if item.get_closest_marker('first_server'):
-                item.add_marker(pytest.mark.long)
-            if item.get_closest_marker('one_server'):
-                left_out.append(item)
-            elif item.get_closest_marker('long') is None:
-                place = zlib.crc32(item.nodeid.encode()) % 15
-                if rest := place % 5 > 2 or place % 3 == 2:
-                    item.add_marker(pytest.mark.whole)
-                if rest or place % 3 == 1:
-                    item.add_marker(pytest.mark.long)
-                continue
-        if item.get_closest_marker('long') is None:
-            continue
-        if kind == first:
-            alike.setdefault(item.nodeid.partition('[')[0], []).append(item)
-        elif zlib.crc32(item.nodeid.encode()) % OTHERS:
-            item.add_marker(pytest.mark.whole)
-    for name, cases in alike.items():
-        if cases[0].path.parent.name in ABOVE and zlib.crc32(name.encode()) % 4:
-            for item in cases:
-                item.add_marker(pytest.mark.whole)
-        leave_to_whole(name, cases)
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in {*left_out}]
-
-
-OTHERS = 12
-"""Of long tests, one in so many is run on each kind of server but the first by `tox -e long`."""
-ABOVE = {
-    'cli', 'contrib', 'cron', 'dashboard', 'example', 'monitor', 'operate', 'sharded', 'tasks', 'telemetry', 'testing',
-    'worker',
-}  # fmt: skip
-"""Folders of what lies above the core: of their long tests, `tox -e long` runs a quarter."""
-MANY = 6
-"""Of so many long cases of a test, half are run by `tox -e long`, if the mark `share` does not say another number."""
-
-
-def leave_to_whole(name: str, cases: list[pytest.Item]) -> None:
-    """Mark all but one in so many of the cases of a test with `whole`: by its name, so that it is not the first case of
-    each."""
-    for place, item in enumerate(cases):
-        share = item.get_closest_marker('share')
-        part = share.args[0] if share else 2 if len(cases) >= MANY else 1
-        if place % part != zlib.crc32(name.encode()) % min(part, len(cases)):
-            item.add_marker(pytest.mark.whole)
 
 
 def pytest_collection(session: pytest.Session) -> None:
