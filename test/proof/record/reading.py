@@ -66,9 +66,11 @@ def sums(said: Iterable[Mapping[str, Any]], names: Iterable[str]) -> dict[str, i
 
 
 def trouble(lines: Iterable[str]) -> list[str]:
-    """The first lines that say what was found: without figures, and without places of this machine."""
-    said = [line.strip() for line in lines if not FIGURES.search(line) and not PASSED.match(line)]
-    return [PATH.sub(r'…/\1', line)[:LONGEST] for line in said if line][:MOST]
+    """The first lines that say what was found: without figures, without places of this machine, and without lines that
+    are indented behind another, because these tell how it came to that."""
+    said = [line.rstrip() for line in lines if line.strip() and not FIGURES.search(line) and not PASSED.match(line)]
+    found = [line.strip() for place, line in enumerate(said) if place == 0 or line[0] != ' ']
+    return [PATH.sub(r'…/\1', line)[:LONGEST] for line in found][:MOST]
 
 
 def read_seeds(text: str, status: int | None, first: int, many: str, names: Sequence[str]) -> Outcome:

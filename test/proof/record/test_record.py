@@ -210,6 +210,7 @@ SEED_2 = 'seed 2 redis6 {"tasks": 5, "faults_found": 0}\n'
         ('{"seeds": 2, "faults_found": 3}', 1, Outcome({}, ['3 faults'], (2, 3))),
         (f'{SEED_2}seed 4 redis6 {{"tasks": 5}}\nno', None, Outcome({'tasks': 5}, [], (2, 2))),
         (SEED_2.replace('0}', '1}') + 'seed 2: twice', None, Outcome({'tasks': 5}, ['seed 2: twice'], (2, 2))),
+        ('lost\n  how\n\ntwice\n{"seeds": 2, "faults_found": 2}', 1, Outcome({}, ['lost', 'twice'], (2, 3))),
         ('Traceback', 1, Outcome({}, [])),
     ],
 )

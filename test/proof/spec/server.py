@@ -278,7 +278,9 @@ class Server(Keys):
                 self.delayed |= 1 << task
                 self.due &= ~(1 << task)
                 self.states[task] = DELAYED
-                if self.removed == 'slot-kept':
+                # A slot that is kept is nothing to the group.
+                met = self.removed == 'slot-kept'
+                if met:
                     self._free(task)
                 self._ring('ring-delay')
             else:

@@ -217,7 +217,8 @@ def test_the_command_line_tells_its_figures() -> None:
 @pytest.mark.parametrize('kind', KINDS)
 def test_the_scripts_do_what_the_model_says(server: RealServer, kind: str) -> None:
     with server.sync_client() as client:
-        assert sum(walk(client, kind, seed, 40) for seed in range(10)) == 400
+        # Seed 15 has a task in a group with a pause wait for its next attempt when a token of its group has come.
+        assert sum(walk(client, kind, seed, 40) for seed in (*range(10), 15)) == 440
 
 
 DIFFERENT = {

@@ -381,7 +381,7 @@ def walk(client: redis.Redis, kind: str, seed: int, steps: int) -> int:
         for _ in range(steps):
             going.step()
     except AssertionError as exc:
-        raise AssertionError('\n'.join([f'{kind}, seed {seed}: {exc}', *going.steps])) from exc
+        raise AssertionError('\n  '.join([f'{kind}, seed {seed}: {exc}', *going.steps])) from exc
     return steps
 
 
