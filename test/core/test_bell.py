@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import gc
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,9 +18,10 @@ import redis.exceptions
 from support.bounding import Bound
 from support.proxy import open_proxy
 from support.servers import RealServer
-from support.waiting import until_waiting
+from support.waiting import until, until_waiting
 from torrelque import Torrelque, TorrelqueTimeoutError
 from torrelque.aio.link import Link, Request
+from torrelque.aio.shelf import Shelf
 
 # The ordinary run has these tests on one kind of server, and the long one on all.
 pytestmark = pytest.mark.first_server
@@ -78,24 +80,12 @@ async def test_idle_consumers_are_quiet(client: redis.asyncio.Redis, queue: Torr
     await asyncio.wait([waiting])
 
 
-@pytest.mark.parametrize('leaves', [False, True])
-async def test_a_ring_during_a_claim_is_not_lost(
-    server: RealServer,
-    client: redis.asyncio.Redis,
-    queue: Torrelque,
-    queue_name: str,
-    monkeypatch: pytest.MonkeyPatch,
-    endless: None,
-    leaves: bool,
-) -> None:
-    first = asyncio.ensure_future(queue.dequeue())
-    await until_waiting(client)
-    assert queue._session is not None
-    shelf, loop = queue._session.shelf, asyncio.get_running_loop()
-    submit, held = shelf._link.submit, asyncio.Event()
+@contextlib.contextmanager
+def holding_replies(shelf: Shelf) -> Iterator[asyncio.Event]:
+    """Claims that are made are carried out at once, and their replies come when the event is set."""
+    submit, held, loop = shelf._link.submit, asyncio.Event(), asyncio.get_running_loop()
 
     def hold(request: Any) -> None:
-        # The claim is carried out at once, its reply comes late.
         callback, request.callback = request.callback, lambda *reply: loop.create_task(come(callback, reply))
         submit(request)
 
@@ -103,16 +93,39 @@ async def test_a_ring_during_a_claim_is_not_lost(
         await held.wait()
         callback(*reply)
 
-    monkeypatch.setattr(shelf._link, 'submit', hold)
-    second = asyncio.ensure_future(queue.dequeue())
-    await asyncio.sleep(0)
-    shelf.pump()
-    monkeypatch.setattr(shelf._link, 'submit', submit)
-    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shelf._link, 'submit', hold)
+        yield held
+
+
+@pytest.mark.parametrize('then', ['waits', 'leaves', 'served'])
+async def test_a_ring_during_a_claim_is_not_lost(
+    server: RealServer,
+    client: redis.asyncio.Redis,
+    queue: Torrelque,
+    queue_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    endless: None,
+    then: str,
+) -> None:
+    first = asyncio.ensure_future(queue.dequeue())
+    await until_waiting(client)
+    if then == 'served':
+        # There is a task for the claim, and nobody was rung for it.
+        async with client.pipeline(transaction=True) as pipeline:
+            await queue.enqueue(0, pipeline=pipeline)
+            await pipeline.delete(queue.keys['bell']).execute()
+    assert queue._session is not None
+    shelf = queue._session.shelf
+    with holding_replies(shelf) as held:
+        second = asyncio.ensure_future(queue.dequeue())
+        await asyncio.sleep(0)
+        shelf.pump()
+    assert (await queue.get_queue_stats()).working == (then == 'served')
     await queue.enqueue(1)
     while shelf._bell.call:
         await asyncio.sleep(0.001)
-    if leaves:
+    if then != 'waits':
         # Another one waits, at a bell of its own connection.
         async with server.client() as other_client, Torrelque(other_client, queue=queue_name) as other:
             await client.rename(queue.keys['pending'], 'aside')
@@ -120,7 +133,8 @@ async def test_a_ring_during_a_claim_is_not_lost(
             while not (other._session and other._session.shelf._bell.link._in_flight):
                 await asyncio.sleep(0.001)
             await client.rename('aside', queue.keys['pending'])
-            first.cancel()
+            if then == 'leaves':
+                first.cancel()
             second.cancel()
             held.set()
             assert (await asyncio.wait_for(third, 60))[1] == 1
@@ -130,6 +144,25 @@ async def test_a_ring_during_a_claim_is_not_lost(
     assert (await asyncio.wait_for(first, 60))[1] == 1
     second.cancel()
     await asyncio.wait([second])
+
+
+async def test_who_leaves_while_its_claim_is_on_its_way_keeps_no_time(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, queue_name: str, endless: None
+) -> None:
+    async with server.client() as other_client, Torrelque(other_client, queue=queue_name) as other:
+        leaves = asyncio.ensure_future(queue.dequeue())
+        await until_waiting(client)
+        stays = asyncio.ensure_future(other.dequeue())
+        await until_waiting(client, count=2)
+        assert queue._session is not None
+        with holding_replies(queue._session.shelf) as held:
+            await other.enqueue(1, delay=1)
+            await until(lambda: queue._session and queue._session.shelf.claiming)
+        # The server was told that whoever claims goes on waiting, and keeps the time of the task.
+        leaves.cancel()
+        await asyncio.wait([leaves])
+        held.set()
+        assert (await asyncio.wait_for(stays, 60))[1] == 1
 
 
 async def test_who_keeps_the_time_of_a_task_does_not_ring_for_it(client: redis.asyncio.Redis, queue: Torrelque) -> None:

@@ -305,8 +305,13 @@ LIVE = (
     ),
     Mutant(
         'ring-without-use-kept', 10, 'whoever was rung and has gone tells nobody',
-        (client('aio/shelf', 'if (self._rang or near) and not self.demand.waiting:', 'if False:'),),
+        (client('aio/shelf', 'if self._held and not self._closed:', 'if False:'),),
         ('bell::test_a_ring_during_a_claim_is_not_lost',),
+    ),
+    Mutant(
+        'time-kept-by-nobody', 10, 'whoever has gone while its claim was on its way takes the time along',
+        (client('aio/shelf', 'if near and not self.demand.waiting:', 'if False:'),),
+        ('bell::test_who_leaves_while_its_claim_is_on_its_way_keeps_no_time',),
     ),
     Mutant(
         'late-ring-kept', 10, 'whoever is rung when nobody waits here any more tells nobody',
