@@ -27,17 +27,19 @@ from torrelque.aio.shelf import Shelf
 pytestmark = pytest.mark.first_server
 
 
+@pytest.mark.parametrize('wanted', [1, 2])
 async def test_consumers_share_work_that_was_rung_for_once(
-    client: redis.asyncio.Redis, server: RealServer, queue: Torrelque, queue_name: str, endless: None
+    client: redis.asyncio.Redis, server: RealServer, queue: Torrelque, queue_name: str, endless: None, wanted: int
 ) -> None:
     others = []
     clients = [server.client() for _ in range(4)]
     for other in clients:
         others.append(Torrelque(other, queue=queue_name))
-    waiting = [asyncio.ensure_future(other.dequeue()) for other in others]
+    waiting = [asyncio.ensure_future(other.dequeue_many(wanted)) for other in others]
     await until_waiting(client, count=4)
-    await queue.enqueue_many(range(4))
-    assert sorted(n for _, n in await asyncio.wait_for(asyncio.gather(*waiting), 60)) == list(range(4))
+    await queue.enqueue_many(range(4 * wanted))
+    got = await asyncio.wait_for(asyncio.gather(*waiting), 60)
+    assert sorted(n for tasks in got for _, n in tasks) == list(range(4 * wanted))
     for waiter in others:
         await waiter.aclose()
     for other in clients:
@@ -104,7 +106,6 @@ async def test_a_ring_during_a_claim_is_not_lost(
     client: redis.asyncio.Redis,
     queue: Torrelque,
     queue_name: str,
-    monkeypatch: pytest.MonkeyPatch,
     endless: None,
     then: str,
 ) -> None:

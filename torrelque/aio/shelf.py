@@ -394,10 +394,11 @@ class Shelf:
             if (claimed.tasks or due) and not self._bell.endless:
                 logger.warning('queue %r: it had work, and the doorbell had told nobody for some seconds', self.name)
         near = wait is not None and wait <= self.bounds.block
-        if False:
+        if near and not self.demand.waiting:
             self.still = False
             if self._stayed:
-                # The server was told that somebody here keeps the time, but no waiter is left.  Else the script has rung.
+                # The server was told that somebody here keeps the time, but no waiter is left.  If it was not told so,
+                # the script has rung.
                 self._ring()
         if claimed.more or (self._rang and self.demand.waiting):
             # A ring during the claim may be for a task that came after it: claim again.

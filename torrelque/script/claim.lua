@@ -256,12 +256,8 @@ if special or last or odd then
       if redis.call('EXISTS', unpack(asked)) > 0 then
         return nil
       end
-      local found, spent, n, count, outcome = redis.call('HMGET', heads, unpack(owners)), {}, 0, #ids, nil
-      for k, id in ipairs(ids) do
-        if found[k] ~= id then
-          return nil
-        end
-      end
+      -- One that is pending and holds a slot is the head of its group.
+      local spent, n, count, outcome = {}, 0, #ids, nil
       for k, id in ipairs(ids) do
         local key = state .. id
         local known = redis.pcall('HMGET', key, 'status', 'timeout', 'dequeue_count')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.mutants.mutant import BEYOND, Mutant, client
+from proof.mutants.mutant import BEYOND, Mutant, client, script
 
 FENCE = (
     Mutant(
@@ -88,8 +88,7 @@ TWICE = (
     ),
     Mutant(
         'record-deleted-early', 6, 'the record of a claim is gone before its reply has come',
-        (client('aio/shelf', 'self._calls.claim(self.acknowledge(), self._records.key,',
-                'self._calls.claim(self._records.key, self._records.key,'),),
+        (script('claim', "'PX', '60000')", "'PX', '1')"),),
         ('faults::test_dequeue_is_once',),
     ),
     Mutant(

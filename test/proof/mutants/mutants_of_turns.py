@@ -160,11 +160,6 @@ GROUPS = (
         ('groups::test_groups_take_turns_however_much_each_has',),
     ),
     Mutant(
-        'head-alone-though-a-hole', 9, 'an id that belongs elsewhere by now is taken from where its hole is',
-        (script('claim', 'if found[k] ~= id then', 'if false then'),),
-        ('group_faults::test_a_head_of_the_callers_own_id_that_is_cancelled_and_enqueued_again', 'model'),
-    ),
-    Mutant(
         'slot-back-though-others-wait', 9, 'the next of a group does not come up when its slot is free',
         (script('release', "local lone, gone, counted = redis.call('EXISTS', unpack(asked)) == 0",
                 'local lone, gone, counted = true'),),
