@@ -8,8 +8,11 @@ import pytest
 
 from proof.chaos.apps.judge import RULES, check_tale
 from proof.chaos.apps.made_up import BAD, GOOD
+from proof.chaos.apps.places import open_site
 from proof.chaos.apps.seeds import run_seed
 from support.servers import selected_kinds
+from torrelque import Torrelque
+from torrelque.tasks.address import close_client, make_client
 
 
 @pytest.mark.one_server
@@ -29,6 +32,26 @@ def test_a_good_tale_is_accepted(name: str) -> None:
 
 def test_each_rule_has_a_bad_tale() -> None:
     assert {rule for rule, _ in BAD.values()} == {*RULES}
+
+
+@pytest.mark.long
+@pytest.mark.whole
+@pytest.mark.first_server
+@pytest.mark.parametrize(('place', 'used'), [('cluster', [True, True, True]), ('sentinel', [True, False, True])])
+async def test_lines_of_an_application_go_through_proxies_and_those_of_the_rig_do_not(
+    place: str, used: list[bool]
+) -> None:
+    async with open_site(place, selected_kinds()[0]) as site:
+        for queue in site.queues.values():
+            await queue.enqueue({})
+        assert not any(proxy.most for proxy in site.proxies)
+        client = make_client(site.urls[0])
+        # Of a Cluster each node has some of these.
+        for number in range(20):
+            async with Torrelque(client, queue=f'queue {number}') as other:
+                await other.enqueue({})
+        assert [proxy.most > 0 for proxy in site.proxies] == used
+        await close_client(client)
 
 
 @pytest.mark.long
