@@ -29,7 +29,7 @@ from torrelque.sharded import Sharded
 
 RATE = 12.0
 """Faults each second, on average."""
-HOSTS = {'consumer killed': 1.5, 'consumer stopped beyond its lease': 2.0, 'told to end': 0.5, 'clock jumps': 1.5}
+HOSTS = {'consumer killed': 2.0, 'consumer stopped beyond its lease': 2.0, 'told to end': 0.5, 'clock jumps': 1.5}
 OF_SEVERAL = 2.0
 """How much more often processes are disturbed where few other faults of servers are, so that it is about as often as
 elsewhere."""
