@@ -38,14 +38,25 @@ def _text(value: Any) -> str:
 class Cluster:
     """`n` primaries that share the slots evenly; made by `start_cluster`."""
 
-    def __init__(self, nodes: Sequence[RealServer], links: Sequence[redis.Redis]) -> None:
+    def __init__(
+        self, nodes: Sequence[RealServer], links: Sequence[redis.Redis], announced: Sequence[int] = ()
+    ) -> None:
         self.nodes = list(nodes)
         self.ports = [node.port for node in nodes]
+        self._behind = dict(zip(announced, self.ports, strict=False))
+        """Ports of nodes by those that they announce."""
         self._links = list(links)
         self._ids = [_text(link.execute_command('CLUSTER', 'MYID')) for link in links]
 
     def client(self, **options: Any) -> redis.asyncio.RedisCluster:
+        """A client of the nodes themselves, whatever ports they announce."""
+        if self._behind:
+            options = {'address_remap': self._remap, **options}
         return redis.asyncio.RedisCluster(host='127.0.0.1', port=self.ports[0], **options)
+
+    def _remap(self, address: tuple[str, int]) -> tuple[str, int]:
+        host, port = address
+        return host, self._behind.get(port, port)
 
     @staticmethod
     def slot_of(key: str) -> int:
@@ -110,17 +121,22 @@ def _covers(part: str, slot: int) -> bool:
 
 
 @contextmanager
-def start_cluster(kind: str, n: int = 3) -> Iterator[Cluster]:
-    """A cluster that is in working order, until the block ends."""
+def start_cluster(kind: str, n: int = 3, announced: Sequence[int] = ()) -> Iterator[Cluster]:
+    """A cluster that is in working order, until the block ends.
+
+    :param announced: ports that the nodes tell their clients, one for each, instead of their own.
+    """
     with ExitStack() as stack:
         nodes = []
-        for _ in range(n):
+        for place in range(n):
             config = {
                 'port': str(free_port()),
                 'cluster-enabled': 'yes',
                 'cluster-config-file': 'nodes.conf',
                 'cluster-node-timeout': '1500',
             }
+            if announced:
+                config['cluster-announce-port'] = str(announced[place])
             nodes.append(stack.enter_context(RealServer(kind, config)))
         links = [stack.enter_context(node.sync_client()) for node in nodes]
         bounds = [SLOTS * index // n for index in range(n + 1)]
@@ -131,7 +147,7 @@ def start_cluster(kind: str, n: int = 3) -> Iterator[Cluster]:
                 link.execute_command('CLUSTER', 'MEET', '127.0.0.1', nodes[0].port)
         for link in links:
             _until(lambda link=link: _is_formed(link, n), 'the cluster does not come up')  # type: ignore[misc]
-        yield Cluster(nodes, links)
+        yield Cluster(nodes, links, announced)
 
 
 def _is_formed(link: redis.Redis, n: int) -> bool:

@@ -34,6 +34,7 @@ from proof.chaos.damage import Vandal
 from proof.chaos.faults import FaultProxy, Storm, plan
 from proof.chaos.figures import Figures
 from proof.chaos.herd import Herd
+from proof.chaos.home import close_home, make_home
 from proof.chaos.workload import WORKLOAD, Child
 from proof.history import History, Recorder
 from proof.history_checks import check_history, unheard
@@ -307,22 +308,10 @@ async def run_seed(
         return await _run_round(place, seed, seconds, keep)
 
 
-def _make_home(seed: int, keep: Path | None) -> Path:
-    """Where a seed's history is written."""
-    if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f'chaos-{seed}-', dir=keep))
-
-
 async def _run_round(place: Place, seed: int, seconds: float, keep: Path | None) -> Figures:
-    where = _make_home(seed, keep)
+    where = make_home('chaos', seed, keep)
     figures = await Round(place, seed, seconds, where).run()
-    if figures.found and keep is not None:
-        (where / 'found').write_text('\n'.join(figures.found))
-        print(f'seed {seed}: {len(figures.found)} faults found, the history is in {where}')
-        print(*figures.found[:8], sep='\n')
-    else:
-        shutil.rmtree(where)
+    close_home(where, figures.found)
     return figures
 
 

@@ -12,7 +12,7 @@ import os
 import random
 import signal
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import redis
@@ -71,10 +71,22 @@ def plan(seed: int, seconds: float, rate: float, kinds: dict[str, float] | None 
 
 
 class FaultProxy:
-    """Forwards a unix socket to a server's, and does to what passes what it is ordered to."""
+    """Forwards a unix socket, or a port of this machine, to a server's socket, and does what it is ordered to.
 
-    def __init__(self, target: str, path: str, counts: Counter[str]) -> None:
+    :param translate: what is made of what the server says.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        path: str,
+        counts: Counter[str],
+        port: int | None = None,
+        translate: Callable[[bytes], bytes] = bytes,
+    ) -> None:
         self.path = path
+        self.port = port
+        self.translate = translate
         self.lines: set[_Line] = set()
         self.most = 0
         """Lines that there were at once."""
@@ -85,7 +97,10 @@ class FaultProxy:
         self._listener: asyncio.AbstractServer | None = None
 
     async def __aenter__(self) -> FaultProxy:
-        self._listener = await asyncio.start_unix_server(self._serve, self.path)
+        if self.port is None:
+            self._listener = await asyncio.start_unix_server(self._serve, self.path)
+        else:
+            self._listener = await asyncio.start_server(self._serve, '127.0.0.1', self.port)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -209,6 +224,7 @@ class _Line:
         writer = self._client[1]
         with contextlib.suppress(OSError):
             while data := await self._server[0].read(1 << 20):
+                data = self._proxy.translate(data)
                 await self._be_slow()
                 if self._hole:
                     continue
@@ -236,6 +252,26 @@ class _Line:
                 await asyncio.sleep(0.1)
             else:
                 self._slow_until = 0
+
+
+class Lines:
+    """Several proxies as one: what is ordered happens to one that has lines, or to all of them."""
+
+    def __init__(self, proxies: Sequence[FaultProxy], chance: random.Random) -> None:
+        self._proxies = proxies
+        self._chance = chance
+
+    def order(self, step: Step) -> None:
+        """See `FaultProxy.order`."""
+        # What nothing passes would keep it until something does, as a replica's before it takes over.
+        busy = [proxy for proxy in self._proxies if proxy.lines]
+        if busy:
+            self._chance.choice(busy).order(step)
+
+    def calm(self) -> None:
+        """See `FaultProxy.calm`."""
+        for proxy in self._proxies:
+            proxy.calm()
 
 
 # The server, the consumers
@@ -267,7 +303,7 @@ class Storm:
 
     def __init__(
         self,
-        proxy: FaultProxy,
+        proxy: FaultProxy | Lines,
         server: Server,
         admin: Any,
         prey: Prey,

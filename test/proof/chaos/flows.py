@@ -15,7 +15,6 @@ import contextlib
 import json
 import logging
 import random
-import shutil
 import signal
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from proof.chaos.faults import LINE, SERVER, Storm, plan
 from proof.chaos.flows_app import GROUP, QUEUE, Maker, alone, app, splits, value_of
 from proof.chaos.flows_judge import Ended, Journals, Sent
 from proof.chaos.herd import Herd
+from proof.chaos.home import close_home, make_home
 from proof.chaos.workload import Child
 from proof.invariants import Fault, check_keys
 from proof.layers import in_time
@@ -332,23 +332,13 @@ class Round:
                 self._fault(f'{key} has no end', 2)
 
 
-def _make_home(seed: int, keep: Path) -> Path:
-    """Where a seed's journals are written."""
-    keep.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f'flows-{seed}-', dir=keep))
-
-
 async def run_seed(kind: str, seed: int, seconds: float, keep: Path) -> Round:
     """One seed on a server of its own; what it has written down stays where it has found something."""
-    where = _make_home(seed, keep)
+    where = make_home('flows', seed, keep)
     async with open_place(kind) as place:
         found = Round(place, seed, seconds, where)
         await found.run()
-    if found.found:
-        (where / 'found').write_text('\n'.join(map(str, found.found)))
-        print(f'seed {seed}: {len(found.found)} faults found, see {where}', *found.found[:8], sep='\n')
-    else:
-        shutil.rmtree(where)
+    close_home(where, found.found)
     return found
 
 
@@ -372,7 +362,8 @@ async def run_seeds(options: argparse.Namespace) -> tuple[Counter[str], int]:
         found = await run_seed(kinds[seed % len(kinds)], seed, options.seconds, options.keep)
         counts += found.counts + Counter(seeds=1)
         faults += len(found.found)
-        print(f'seed {seed} {kinds[seed % len(kinds)]} {json.dumps(found.counts)}', flush=True)
+        said = {**found.counts, 'faults_found': len(found.found)}
+        print(f'seed {seed} {kinds[seed % len(kinds)]} {json.dumps(said)}', flush=True)
     return counts, faults
 
 

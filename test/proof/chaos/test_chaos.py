@@ -3,16 +3,20 @@ those of consumers the first in every run."""
 
 from __future__ import annotations
 
+import json
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from proof.chaos import flows
+from proof.chaos import chaos, flows, proxied
+from proof.chaos.apps import seeds
 from proof.chaos.chaos import run_seed
 from proof.chaos.faults import CONSUMERS, KEYS, LINE, SERVER, plan
 from proof.chaos.figures import Figures
+from proof.chaos.home import close_home, make_home
 from support.servers import selected_kinds
 
 SEEDS = (1, 2, 5, 8)  # which have all faults between them
@@ -57,6 +61,28 @@ async def run_on_one(seed: int, worker: float, tmp_path: Path) -> Figures:
     assert not figures.found, '\n'.join([*figures.found, f'the history is in {tmp_path}'])
     assert figures.counts['tasks'] and sum(figures.faults.values()) > 20
     return figures
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize('layer', [chaos, flows, seeds, proxied])
+def test_no_seed_begins_when_the_time_is_over(layer: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    # It sets a handler, which is of no use to other tests.
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert layer.main(layer.parse(['--seeds', '1000', '--until', '-1', '--keep', str(tmp_path)])) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])['faults_found'] == 0
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.one_server
+def test_what_a_seed_has_written_down_is_kept_where_something_was_found(tmp_path: Path) -> None:
+    kept, gone = (make_home('layer', 1, tmp_path / 'keep') for _ in range(2))
+    close_home(kept, ['a fault', 'another'])
+    close_home(gone, [])
+    assert [*(tmp_path / 'keep').iterdir()] == [kept]
+    assert (kept / 'found').read_text() == 'a fault\nanother'
 
 
 def test_a_seed_has_one_plan_and_all_seeds_have_all_faults() -> None:

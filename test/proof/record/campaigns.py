@@ -154,8 +154,8 @@ def _storms() -> Iterator[Campaign]:
     )  # fmt: skip
     yield Seeds(
         name='chaos-apps', about='applications as they are run, with faults of all kinds',
-        command='proof.chaos.apps --seconds 8 --server {mix} --first {first} --seeds {count}', goals={'seeds': 500},
-        counts=('tasks', 'handouts', 'flows', 'faults', 'lost', 'twice'), each=45,
+        command=f'proof.chaos.apps --seconds 8 {seeds}', goals={'seeds': 500},
+        counts=('tasks', 'attempts', 'joins', 'firings', 'faults'), each=45,
     )  # fmt: skip
     yield Seeds(
         name='proxied', about='consumers behind connections that are cut at any moment',

@@ -135,12 +135,12 @@ class Attempt:
 
 
 @contextlib.contextmanager
-def attempt(function: str, number: int | None, fails: int = 0) -> Iterator[Attempt]:
+def attempt(function: str, number: int | None, fails: int = 0, lasts: float = 0) -> Iterator[Attempt]:
     """Write down that an attempt begins, and how it ends; the first ones fail, if they are to."""
     one = Attempt()
     worker = multiprocessing.parent_process()
     parent = os.getppid() if worker is None else worker.pid
-    one.tell('begins', fn=function, n=number, parent=parent, no=current().attempt)
+    one.tell('begins', fn=function, n=number, parent=parent, no=current().attempt, lasts=lasts)
     try:
         yield one
         if current().attempt <= fails:
@@ -156,7 +156,7 @@ def attempt(function: str, number: int | None, fails: int = 0) -> Iterator[Attem
 
 @app.task(name='quick', **OPTIONS)
 async def quick(n: int, lasts: float = 0, fails: int = 0, touches: bool = False) -> int:
-    with attempt('quick', n, fails) as one:
+    with attempt('quick', n, fails, lasts) as one:
         await one.last(lasts, touches)
     return value_of(n)
 
@@ -164,7 +164,7 @@ async def quick(n: int, lasts: float = 0, fails: int = 0, touches: bool = False)
 @app.task(name='blocks', **OPTIONS)
 def blocks(n: int, lasts: float = 0, fails: int = 0, touches: bool = False) -> int:
     """In a thread."""
-    with attempt('blocks', n, fails) as one:
+    with attempt('blocks', n, fails, lasts) as one:
         one.last_here(lasts, touches)
     return value_of(n)
 
@@ -172,7 +172,7 @@ def blocks(n: int, lasts: float = 0, fails: int = 0, touches: bool = False) -> i
 @app.task(name='computes', run_in='process', **OPTIONS)
 def computes(n: int, lasts: float = 0, fails: int = 0, touches: bool = False) -> int:
     """In a process."""
-    with attempt('computes', n, fails) as one:
+    with attempt('computes', n, fails, lasts) as one:
         one.last_here(lasts, touches)
     return value_of(n)
 
@@ -180,7 +180,7 @@ def computes(n: int, lasts: float = 0, fails: int = 0, touches: bool = False) ->
 @app.task(name='perishes', on_dead=tell_dead, **OPTIONS)
 async def perishes(n: int, lasts: float = 0, fails: int = 0) -> int:
     """Of no use later."""
-    with attempt('perishes', n, fails) as one:
+    with attempt('perishes', n, fails, lasts) as one:
         await one.last(lasts)
     return value_of(n)
 
@@ -192,7 +192,7 @@ ORDER: dict[str, Any] = {'task_timeout': LEASE, 'retry_wait': 0.05, 'on_success'
 
 @app.fifo(queue='line', name='orders', **ORDER)
 async def orders(n: int, lasts: float = 0, fails: int = 0) -> int:
-    with attempt('orders', n, fails) as one:
+    with attempt('orders', n, fails, lasts) as one:
         await one.last(lasts)
     return value_of(n)
 
@@ -200,7 +200,7 @@ async def orders(n: int, lasts: float = 0, fails: int = 0) -> int:
 @app.fifo(queue='line', name='waits', **ORDER)
 def waits(n: int, lasts: float = 0, fails: int = 0) -> int:
     """Among those of `orders`, in a thread."""
-    with attempt('waits', n, fails) as one:
+    with attempt('waits', n, fails, lasts) as one:
         one.last_here(lasts)
     return value_of(n)
 
@@ -208,7 +208,7 @@ def waits(n: int, lasts: float = 0, fails: int = 0) -> int:
 @app.fifo(queue='row', name='rows', run_in='process', **ORDER)
 def rows(n: int, lasts: float = 0, fails: int = 0) -> int:
     """In a row of their own, in a process."""
-    with attempt('rows', n, fails) as one:
+    with attempt('rows', n, fails, lasts) as one:
         one.last_here(lasts)
     return value_of(n)
 

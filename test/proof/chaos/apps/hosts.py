@@ -17,10 +17,11 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from proof.chaos.apps.aim import Running, running_in
 from proof.chaos.apps.journal import Journal, now
 from support.processes import TEST, environment
 
@@ -50,6 +51,8 @@ WAYS = ('run', 'processes', 'weights', 'file', 'threads')
 """How an application is served."""
 YOUNG = 30.0
 """s within which a program may not have heard yet that it is to end, or that its server is back."""
+AIMED = 0.7
+"""How many of those that are killed and stopped are chosen, where there is somebody to choose."""
 ENDS = (1, 3)
 """How one may end while faults are on: because no process stayed, or it had no server."""
 
@@ -236,20 +239,26 @@ class Hosts:
                 return
             await host.start()
 
-    def _pick(self, number: float) -> int | None:
-        """Any process of those that do something; now and then of the last one that does."""
+    def _pick(self, number: float, is_aimed_at: Callable[[Running], bool]) -> int | None:
+        """Any process of those that do something, now and then of the last one that does; or a worker of something that
+        is to be aimed at, mostly."""
         working = [host for host in self.all if host.is_at_work()]
         if len(working) < 2 and self._chance.random() < 0.7:
             # To be started takes its time, and who is killed before that has nothing to lose.
             return None
         pids = [pid for host in working for pid in host.pids()]
+        assert self._journal.folder is not None
+        if self._chance.random() < AIMED:
+            aims = [one.worker for one in running_in(self._journal.folder, pids) if is_aimed_at(one)]
+            pids = [pid for pid in aims if pid in pids] or pids
         return pids[int(number * len(pids))] if pids else None
 
     # What a storm does
 
     async def kill_one(self, number: float) -> bool:
         """Kill any process of any tree, which a number from 0 to 1 tells."""
-        if (pid := self._pick(number)) is None:
+        # A lease that was just renewed shows whether it is kept to its end.
+        if (pid := self._pick(number, lambda one: one.is_renewed)) is None:
             return False
         # Those below are ended by the system, or end because of it.
         for other in [*tree_of(pid)][1:]:
@@ -260,7 +269,8 @@ class Hosts:
         return True
 
     def pid_of_one(self, number: float) -> int | None:
-        pid = self._pick(number)
+        # What goes on for long in another process shows whether it is ended when its lease is lost.
+        pid = self._pick(number, lambda one: one.is_long)
         if pid is not None:
             # So long a storm stops it.
             until = now() + self._lease * 1000 * (1.1 + number)

@@ -27,16 +27,16 @@ class Journal:
     """That of one process: after a fork, or in a new process, another file."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+        self.folder = folder
         self._file = (0, -1)
         self._lock = threading.Lock()
 
     def write(self, word: str, **what: Any) -> None:
         """Write a line."""
-        if self._folder is None:
+        if self.folder is None:
             return
         line = {'w': word, 'at': round(now(), 1), 'pid': os.getpid(), **what}
-        os.write(self._open(self._folder, os.getpid()), json.dumps(line).encode() + b'\n')
+        os.write(self._open(self.folder, os.getpid()), json.dumps(line).encode() + b'\n')
 
     def _open(self, folder: Path, pid: int) -> int:
         with self._lock:

@@ -76,7 +76,9 @@ def check_alone(tale: Tale) -> Iterator[Fault]:
     """A task is handed out again only when its lease has ended, or was given back."""
     for attempts in tale.attempts.values():
         for one, other in pairwise(attempts):
-            free = min(one.leased, one.ended, tale.was_given_back(one))
+            # What has returned is released, or nobody does anything about it until its lease is over.
+            ended = math.inf if one.has_returned else one.ended
+            free = min(one.leased, ended, tale.was_given_back(one))
             early = free - other.claimed
             if early > ROUNDING and not tale.is_forgiven(one.claimed, other.claimed):
                 yield Fault(4, one.n, f'{one.id} was handed out {early:.0f} ms too early, beside {one.token}')
@@ -93,12 +95,16 @@ def check_ending(tale: Tale) -> Iterator[Fault]:
         killed = tale.kills.get(one.parent, math.inf)
         if one.is_in_child and one.last > killed + ORPHANED:
             yield Fault(4, one.n, f'{one.id} went on for {one.last - killed:.0f} ms after its worker was killed')
+        for at in tale.stops_beyond_lease(one):
+            if one.last > at + GRACE:
+                yield Fault(4, one.n, f'{one.id} went on for {one.last - at:.0f} ms after its worker could end it')
 
 
 def check_endless(tale: Tale) -> Iterator[Fault]:
-    """With the faults over a lease is not lost again and again, while its function runs."""
+    """With the faults over a lease is not lost again and again.  What had one is handed out anew, though its function
+    has not failed: it is not over, or was ended, or has returned too late."""
     for task_id, attempts in tale.attempts.items():
-        lost = [one for one, other in pairwise(attempts) if tale.calm < one.claimed and other.claimed < one.ended]
+        lost = [one for one in attempts[:-1] if tale.calm < one.claimed and not one.has_failed]
         if len(lost) > MOST_LOST:
             yield Fault(10, lost[0].n, f'{task_id} has lost {len(lost)} leases with no fault about')
 

@@ -58,11 +58,11 @@ def again(at: float, **first: Any) -> Teller:
     return Teller().send().begin(100, **first).run(at, no=2, fn=first.get('fn', 'quick')).final()
 
 
-def lost(count: int) -> Teller:
+def lost(count: int, word: str = 'raises', after: float = 2000, error: str = 'CancelledError') -> Teller:
     """A task that loses its lease so often, with the faults over."""
     told = Teller().send().say('calm', 50)
     for no in range(1, count + 1):
-        told.begin(100 + no * 1600, no=no).go_on('raises', 100 + no * 1600 + 2000, 100 + no * 1600, no=no)
+        told.begin(100 + no * 1600, no=no).go_on(word, 100 + no * 1600 + after, 100 + no * 1600, no=no, error=error)
     return told.run(30_000, no=count + 1).final()
 
 
@@ -70,6 +70,12 @@ def twice(one: float, other: float) -> Teller:
     """The first of a strict order, run twice, because its worker was killed before the release."""
     told = Teller().send(order='line').begin(one).go_on('ends', one + 10, one)
     return told.run(other, no=2).final()
+
+
+def stopped(last: float) -> Teller:
+    """What goes on for so long in a process whose worker stood still beyond its lease."""
+    told = plain().begin(100, 't2', 1, 'computes', CHILD).say('stops', 1000, who=WORKER, until=3000.0)
+    return told.go_on('goes on', last, 100, 't2')
 
 
 def three(order: str | None = None, group: str | None = 'few', at: tuple[float, ...] = (100, 100, 100, 100)) -> Teller:
@@ -125,25 +131,32 @@ BAD: Mapping[str, tuple[str, Made]] = {
     'a hand-out begins twice': ('once', lambda: plain().begin(100)),
     'handed out after its release': ('over', lambda: plain().begin(3000, no=2)),
     'handed out within a lease': ('alone', lambda: again(1000).say('kills', 200, who=WORKER)),
+    'handed out within the lease of a process that ended with its worker': (
+        'alone', lambda: again(1000, fn='computes', pid=CHILD).say('kills', 200, who=WORKER)
+        .say('told', 200, who=CHILD)),
+    'handed out within the lease of what has returned': ('alone', lambda: again(1000).go_on('ends', 900, 100)),
     'handed out within a lease that was renewed': (
         'alone', lambda: again(2900).go_on('touched', 1510, 100, began=1500.0).go_on('goes on', 2000, 100)),
     'goes on beside another': ('ending', lambda: again(2000).go_on('goes on', 9000, 100)),
     'goes on after its worker': (
         'ending', lambda: plain().begin(100, 't2', 1, 'computes', CHILD).go_on('goes on', 9000, 100, 't2')
         .say('kills', 200, who=WORKER)),
+    'goes on in a process whose worker has lost the lease': ('ending', lambda: stopped(8000)),
     'leases that nobody renews': ('endless', lambda: lost(12)),
+    'leases that nobody renews, whose functions are ended before': ('endless', lambda: lost(12, after=1510)),
+    'leases that nobody renews, whose functions return too late': ('endless', lambda: lost(12, 'ends', 1550)),
     'four of a group of three': ('limits', three),
     'two of an order at once': ('limits', lambda: three(None, 'fifo:line', (100, 120))),
     'out of order': ('order', lambda: three('line', 'fifo:line', (200, 100))),
     'the second begins before a retry of the first': (
-        'order', lambda: twice(100, 300).send(2, at=10, until=15, order='line').run(200, name='t2').final(name='t2')),
+        'order', lambda: twice(100, 1700).send(2, at=10, until=15, order='line').run(200, name='t2').final(name='t2')),
     'begins when it has expired': ('expiry', lambda: perishable(510)),
     'expires too early': (
         'expiry', lambda: perishable(50).say('dead', 400, id='t1', error='expired: it was handed out 0.6 s after')),
     'a join begins too early': ('joins', lambda: flow(110)),
     'a join begins before a retry of what it waits for': (
         'joins', lambda: Teller().send(3, kind='flow', parts={'t3.p0': 4}).begin(100, 't3.p0')
-        .go_on('ends', 110, 100, 't3.p0').run(300, 't3.p0', no=2)
+        .go_on('ends', 110, 100, 't3.p0').run(1700, 't3.p0', no=2)
         .run(200, name='t3.total', fn='total').final(name='t3')),
     'an instant is missing': ('schedules', lambda: fired('each', 1000, 3000, skipped=1)),
     'an instant that is none': ('schedules', lambda: fired('each', 1000, 2000, 2500, skipped=1)),
@@ -155,7 +168,7 @@ BAD: Mapping[str, tuple[str, Made]] = {
     'instants are passed over, and nobody counts them': ('schedules', lambda: fired('lone', 5000, 6000)),
     'two of a schedule at once': (
         'schedules', lambda: fired('lone', 2000, fired=2).begin(1000, 'lone@1000', 1, 'lone')
-        .go_on('ends', 1010, 1000, 'lone@1000').run(2050, name='lone@1000', no=2, fn='lone')),
+        .go_on('ends', 1010, 1000, 'lone@1000').run(2510, name='lone@1000', no=2, fn='lone')),
     'counted twice': ('counts', lambda: counted(2)),
     'not counted': ('counts', lambda: counted(0)),
     'something else': ('troubles', lambda: Teller().say('trouble', text='KeyError')),
@@ -180,11 +193,15 @@ GOOD: Mapping[str, Made] = {
     'ended, but not released, when its worker was killed': lambda: again(2000).go_on('ends', 200, 100),
     'goes on, because it was stopped': lambda: again(2000).go_on('goes on', 9000, 100)
     .say('stops', 150, who=WORKER, until=8800.0),
+    'ended by its worker, which was stopped': lambda: stopped(5000),
+    'goes on in a process, because it has renewed its lease': lambda: stopped(8000)
+    .go_on('touched', 3010, 100, 't2', began=3005.0),
     'a thread that cannot be ended': lambda: Teller().send().begin(100, fn='blocks').run(2000, no=2, fn='blocks')
     .go_on('goes on', 9000, 100).final(),
     'groups of one name in two queues': lambda: three(at=(100, 100, 100)).send(5, group='few', queue='side')
     .run(100, 't5').final(name='t5'),
     'a few leases that are lost': lambda: lost(5),
+    'a task that fails again and again': lambda: lost(12, after=100, error='ValueError'),
     'three of a group of three': lambda: three(at=(100, 100, 100, 160)),
     'in order': lambda: three('line', 'fifo:line', (100, 200, 300)),
     'in no order, because they were sent at once': lambda: Teller().send(1, until=50, order='line').send(

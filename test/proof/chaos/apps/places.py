@@ -1,6 +1,7 @@
-"""Where an application's queues are in a run, and what can happen to servers there.
+"""Where an application's queues are in a run, and what can happen to lines and servers there.
 
-A `Site` has the addresses that the application is given, queue objects that no fault comes to, and a storm.
+A `Site` has the addresses that the application is given, queue objects that no fault comes to, and a storm.  The
+application's lines go through proxies everywhere: nodes of a Cluster announce their ports, and a Sentinel tells them.
 """
 
 from __future__ import annotations
@@ -11,24 +12,27 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from proof.chaos.apps.app import LEASE, QUEUE, SIDE
 from proof.chaos.apps.hosts import Hosts
 from proof.chaos.apps.journal import Journal, now
-from proof.chaos.faults import LINE, SERVER, FaultProxy, Storm, plan
+from proof.chaos.faults import LINE, SERVER, FaultProxy, Lines, Storm, plan
 from proof.servers.cluster import move_half
 from proof.servers.failover import Confirmer
-from support.servers import RealServer
+from support.servers import RealServer, free_port
 from support.topology import Cluster, Sentinel, start_cluster, start_sentinel
 from torrelque import Torrelque, TorrelqueQueue
 from torrelque.sharded import Sharded
 
 RATE = 12.0
 """Faults each second, on average."""
-HOSTS = {'consumer killed': 2.0, 'consumer stopped beyond its lease': 1.0, 'told to end': 0.5, 'clock jumps': 1.5}
+HOSTS = {'consumer killed': 2.0, 'consumer stopped beyond its lease': 2.0, 'told to end': 0.5, 'clock jumps': 1.5}
+OF_SEVERAL = 2.0
+"""How much more often processes are disturbed where few other faults of servers are, so that it is about as often as
+elsewhere."""
 KEEPING = {'appendfsync': 'always'}
 DEFAULT = {'notify-keyspace-events': '""'}
 """A server as it is by itself; without a file, so that it is not killed, and nobody changes its settings."""
@@ -51,6 +55,8 @@ class Site:
         """Those of the queues that no fault comes to."""
         self.pids: list[int] = []
         """Of servers."""
+        self.proxies: list[FaultProxy] = []
+        """What the application's lines go through."""
         self.is_whole = True
         """Whether all keys of a queue, or a shard, are in one place at any moment."""
 
@@ -93,7 +99,6 @@ class Served(Site):
     """On servers with a faulty line to each."""
 
     def __init__(self, name: str, servers: list[RealServer], home: Path, shards: int | None) -> None:
-        self.proxies: list[FaultProxy] = []
         super().__init__(name, [f'unix://{home}/proxy{place}.sock' for place in range(len(servers))], shards)
         self.servers = servers
         for place, server in enumerate(servers):
@@ -145,12 +150,15 @@ async def _open_served(name: str, kind: str, count: int = 1, shards: int | None 
 
 
 class Clustered(Site):
-    """In a Cluster, whose slots are moved."""
+    """In a Cluster, whose slots are moved, with a faulty line to each node."""
 
-    def __init__(self, cluster: Cluster, shards: int | None) -> None:
+    def __init__(self, cluster: Cluster, ports: list[int], shards: int | None) -> None:
         name = 'cluster' if shards is None else 'cluster shards'
-        places = ','.join(f'127.0.0.1:{port}' for port in cluster.ports)
+        places = ','.join(f'127.0.0.1:{port}' for port in ports)
         super().__init__(name, [f'redis+cluster://{places}'], shards)
+        self.proxies = [
+            FaultProxy(node.socket, '', self.counts, port) for node, port in zip(cluster.nodes, ports, strict=True)
+        ]
         self.cluster = cluster
         self.is_whole = False
         self._chance = random.Random()
@@ -177,23 +185,24 @@ class Clustered(Site):
 
     async def rage(self, seed: int, seconds: float, hosts: Hosts, journal: Journal) -> None:
         self._chance = random.Random(f'slots {seed}')
-        kinds = {**HOSTS, 'slot moved': 2.0, 'SCRIPT FLUSH': 0.5, 'CLIENT KILL': 0.5}
-        node = self.cluster.nodes[0]
+        of_hosts = {kind: weight * OF_SEVERAL for kind, weight in HOSTS.items()}
+        kinds = {**LINE, **of_hosts, 'slot moved': 2.0 * OF_SEVERAL, 'SCRIPT FLUSH': 1.5, 'CLIENT KILL': 1.5}
+        node = self._chance.choice(self.cluster.nodes)
         async with node.client() as admin:
             others = {**_strikes_of(hosts), 'slot moved': self.move}
-            storm = Storm(_no_proxy(self.counts), node, admin, hosts, None, self.counts, LEASE, others)
-            await storm.rage(plan(seed, seconds, RATE / 3, kinds), seconds)
-
-
-def _no_proxy(counts: Counter[str]) -> FaultProxy:
-    return FaultProxy('', '', counts)
+            lines = Lines(self.proxies, self._chance)
+            storm = Storm(lines, node, admin, hosts, None, self.counts, LEASE, others)
+            await storm.rage(plan(seed, seconds, RATE, kinds), seconds)
 
 
 @contextlib.asynccontextmanager
 async def _open_cluster(kind: str, shards: int | None) -> AsyncIterator[Site]:
     async with contextlib.AsyncExitStack() as stack:
-        cluster = await asyncio.to_thread(stack.enter_context, start_cluster(kind))
-        site = Clustered(cluster, shards)
+        ports = [free_port() for _ in range(3)]
+        cluster = await asyncio.to_thread(stack.enter_context, start_cluster(kind, 3, ports))
+        site = Clustered(cluster, ports, shards)
+        for proxy in site.proxies:
+            await stack.enter_async_context(proxy)
         site.clients.append(await stack.enter_async_context(cluster.client()))
         site.pids = [node.pid for node in cluster.nodes]
         await site.open_queues(stack)
@@ -204,20 +213,27 @@ async def _open_cluster(kind: str, shards: int | None) -> AsyncIterator[Site]:
 
 
 class Watched(Site):
-    """A primary that is killed, and its replica, which takes over."""
+    """A primary that is killed, and its replica, which takes over, with a faulty line to each, and to the Sentinel."""
 
     def __init__(self, sentinel: Sentinel) -> None:
-        super().__init__('sentinel', [f'redis+sentinel://127.0.0.1:{sentinel.sentinel.port}/{sentinel.name}'])
+        ports = {server.port: free_port() for server in (sentinel.primary, sentinel.replica)}
+        told = free_port()
+        super().__init__('sentinel', [f'redis+sentinel://127.0.0.1:{told}/{sentinel.name}'])
+        self.proxies = [
+            FaultProxy(server.socket, '', self.counts, ports[server.port])
+            for server in (sentinel.primary, sentinel.replica)
+        ]
+        self.proxies.append(FaultProxy(sentinel.sentinel.socket, '', self.counts, told, _telling(ports)))
         self.sentinel = sentinel
 
     async def rage(self, seed: int, seconds: float, hosts: Hosts, journal: Journal) -> None:
-        storm = Storm(
-            _no_proxy(self.counts), self.sentinel.primary, self.clients[0], hosts, None, self.counts, LEASE,
-            _strikes_of(hosts),
-        )  # fmt: skip
+        lines = Lines(self.proxies, random.Random(f'lines {seed}'))
+        others = _strikes_of(hosts)
+        storm = Storm(lines, self.sentinel.primary, self.clients[0], hosts, None, self.counts, LEASE, others)
+        kinds = {**LINE, **{kind: weight * OF_SEVERAL for kind, weight in HOSTS.items()}}
         after = seconds * random.Random(f'over {seed}').uniform(0.3, 0.6)
         failover = asyncio.ensure_future(self._fail_over(after, journal))
-        await storm.rage(plan(seed, seconds, RATE / 4, HOSTS), seconds)
+        await storm.rage(plan(seed, seconds, RATE, kinds), seconds)
         await failover
 
     async def _fail_over(self, after: float, journal: Journal) -> None:
@@ -232,12 +248,26 @@ class Watched(Site):
         journal.write('gap', begin=confirmer.until, end=now())
 
 
+def _telling(ports: Mapping[int, int]) -> Callable[[bytes], bytes]:
+    """Has a Sentinel name other ports than it watches; all of them have five digits."""
+    words = {b'\r\n%d\r\n' % port: b'\r\n%d\r\n' % other for port, other in ports.items()}
+
+    def translate(data: bytes) -> bytes:
+        for word, other in words.items():
+            data = data.replace(word, other)
+        return data
+
+    return translate
+
+
 @contextlib.asynccontextmanager
 async def _open_sentinel(kind: str) -> AsyncIterator[Site]:
     async with contextlib.AsyncExitStack() as stack:
         sentinel = await asyncio.to_thread(stack.enter_context, start_sentinel(kind))
         stack.push_async_callback(sentinel.aclose)
         site = Watched(sentinel)
+        for proxy in site.proxies:
+            await stack.enter_async_context(proxy)
         for _ in range(2):
             site.clients.append(await stack.enter_async_context(sentinel.master_for()))
         others, site.clients = site.clients, site.clients[:1]

@@ -106,7 +106,9 @@ class Round:
             await self.hosts.add(Host(self._where, f'{way}-{place}', way, self._chance, settings))
         set_by: dict[str, tuple[float, float]] = {}
         end = time.monotonic() + FIRST
-        while time.monotonic() < end and not (self.reader.look() and len(set_by) == len(SCHEDULES)):
+        while time.monotonic() < end and not (
+            len(set_by) == len(SCHEDULES) and all(host.is_at_work() for host in self.hosts.all)
+        ):
             for name in {*SCHEDULES} - {*set_by}:
                 with contextlib.suppress(TorrelqueLookupError):
                     await self.site.queues[QUEUE].get_schedule(name)

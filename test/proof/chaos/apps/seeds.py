@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import logging
-import shutil
 import signal
 import sys
 import tempfile
@@ -24,26 +23,19 @@ from proof.chaos.apps.judge import check_tale
 from proof.chaos.apps.places import PLACES, open_site
 from proof.chaos.apps.round import Round
 from proof.chaos.apps.tale import Tale
-
-
-def _make_home(seed: int, keep: Path) -> Path:
-    keep.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f'apps-{seed}-', dir=keep))
+from proof.chaos.home import close_home, make_home
+from proof.layers import in_time
 
 
 async def run_seed(
     kind: str, place: str, seed: int, seconds: float, keep: Path, ways: tuple[str, ...] = ()
 ) -> Round:
     """One seed; what was written down stays where it has found something."""
-    where = _make_home(seed, keep)
+    where = make_home('apps', seed, keep)
     async with open_site(place, kind) as site:
         found = Round(site, seed, seconds, where, ways)
         await found.run()
-    if found.found:
-        (where / 'found').write_text('\n'.join(map(str, found.found)))
-        print(f'seed {seed} {place}: {len(found.found)} faults found, see {where}', *found.found[:8], sep='\n')
-    else:
-        shutil.rmtree(where)
+    close_home(where, found.found)
     return found
 
 
@@ -53,14 +45,15 @@ async def run_seeds(options: argparse.Namespace) -> tuple[Counter[str], Counter[
     faults: Counter[str] = Counter()
     found, kinds, places = 0, options.server.split(','), options.places.split(',')
     ways = tuple(filter(None, options.ways.split(',')))
-    for seed in range(options.first, options.first + options.seeds):
+    for seed in in_time(range(options.first, options.first + options.seeds), options.until):
         place = places[seed % len(places)]
         kind = kinds[seed // len(places) % len(kinds)]
         one = await run_seed(kind, place, seed, options.seconds, options.keep, ways)
         counts += one.counts
         faults += one.site.counts
         found += len(one.found)
-        print(*one.late, f'seed {seed} {kind} {place} {json.dumps(one.counts)}', sep='\n', flush=True)
+        said = {**one.counts, 'faults': sum(one.site.counts.values()), 'faults_found': len(one.found)}
+        print(*one.late, f'seed {seed} {kind} {place} {json.dumps(said)}', sep='\n', flush=True)
     return counts, faults, found
 
 
@@ -70,6 +63,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, default=10)
     parser.add_argument('--first', type=int, default=1, help='the first seed')
     parser.add_argument('--seconds', type=float, default=8.0, help='of faults, for each seed')
+    parser.add_argument('--until', type=float, help='s after which no further seed begins')
     parser.add_argument('--server', default='valkey9', help='a kind, or some by turns: valkey9,redis6')
     parser.add_argument('--places', default=','.join(PLACES), help='where, by turns')
     parser.add_argument('--ways', default='', help='how the application is served; drawn by the seed, if not given')

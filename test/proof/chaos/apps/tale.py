@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,8 @@ class Attempt:
     ended: float = math.inf
     """When the function has returned, or has raised."""
     has_returned: bool = False
+    has_failed: bool = False
+    """Whether it has raised what it was to raise, and not because its lease was lost."""
     released: float = math.inf
     """When the queue was known to have taken that."""
     last: float = 0.0
@@ -156,6 +158,7 @@ class Tale:
     def _ends(self, line: Line) -> None:
         if one := self._of(line):
             one.ended, one.has_returned = line['at'], line['w'] == 'ends'
+            one.has_failed = line.get('error') == 'ValueError'
             one.last = max(one.last, line['at'])
 
     def _released(self, line: Line) -> None:
@@ -212,17 +215,25 @@ class Tale:
                 late = max(late, until)
         return late
 
+    def stops_beyond_lease(self, one: Attempt) -> Iterator[float]:
+        """When the worker of what runs in a process of its own went on, which stood still for longer than a lease."""
+        stops = [stop for stop in self.stops if stop[0] == one.parent]
+        for who, since, until in stops:
+            # The end of one that began before has it go on.
+            is_whole = not any(begin < since < end for _, begin, end in stops)
+            if is_whole and one.is_in_child and one.claimed < since and max(since + LEASE, one.leased) < until:
+                yield self.could_run((who,), until)
+
     def has_said_goodbye(self, pid: int) -> bool:
         """Whether a worker ended when it was told to, with no fault about."""
         return pid not in self.kills and self.told.get(pid, -math.inf) >= self.calm
 
     def was_given_back(self, one: Attempt) -> float:
         """From when on a worker may have given back what still ran in a thread, or in a process that was killed."""
-        times = [math.inf]
         if one.is_in_child:
-            times += [self.kills.get(one.pid, math.inf), self.told.get(one.parent, math.inf)]
-        times.append(self.told.get(one.pid, math.inf))
-        return min(times)
+            # It does not end by itself when it is told to, and whoever was killed gives nothing back.
+            return min(self.kills.get(one.pid, math.inf), self.told.get(one.parent, math.inf))
+        return self.told.get(one.pid, math.inf)
 
 
 _READERS: dict[str, Callable[[Tale, Any], None]] = {

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from proof.chaos.apps.aim import running_in
+from proof.chaos.apps.journal import now
 from proof.chaos.apps.judge import RULES, check_tale
 from proof.chaos.apps.made_up import BAD, GOOD
+from proof.chaos.apps.places import open_site
 from proof.chaos.apps.seeds import run_seed
 from support.servers import selected_kinds
+from torrelque import Torrelque
+from torrelque.tasks.address import close_client, make_client
 
 
 @pytest.mark.one_server
@@ -29,6 +35,41 @@ def test_a_good_tale_is_accepted(name: str) -> None:
 
 def test_each_rule_has_a_bad_tale() -> None:
     assert {rule for rule, _ in BAD.values()} == {*RULES}
+
+
+@pytest.mark.one_server
+def test_a_storm_knows_by_the_journals_who_has_just_renewed_a_lease_and_what_goes_on_for_long(tmp_path: Path) -> None:
+    def tell(pid: int, *words: str, fn: str = 'computes', lasts: float = 0) -> None:
+        lines = [{'w': word, 'at': now(), 'token': '1', 'fn': fn, 'parent': 5, 'lasts': lasts} for word in words]
+        (tmp_path / f'{pid}.json').write_text(''.join(f'{json.dumps(line)}\n' for line in lines) + '{"w": "cut')
+
+    tell(1, 'begins', 'touched', fn='quick')
+    tell(2, 'begins', 'touched', 'goes on', fn='quick')
+    tell(3, 'begins', 'goes on', lasts=20)
+    tell(4, 'begins', 'touched', 'ends')
+    found = [*running_in(tmp_path, [1, 2, 3, 4, 9])]
+    assert [(one.worker, one.is_renewed, one.is_long) for one in found] == [
+        (1, True, False), (2, False, False), (5, False, True)]
+
+
+@pytest.mark.long
+@pytest.mark.whole
+@pytest.mark.first_server
+@pytest.mark.parametrize(('place', 'used'), [('cluster', [True, True, True]), ('sentinel', [True, False, True])])
+async def test_lines_of_an_application_go_through_proxies_and_those_of_the_rig_do_not(
+    place: str, used: list[bool]
+) -> None:
+    async with open_site(place, selected_kinds()[0]) as site:
+        for queue in site.queues.values():
+            await queue.enqueue({})
+        assert not any(proxy.most for proxy in site.proxies)
+        client = make_client(site.urls[0])
+        # Of a Cluster each node has some of these.
+        for number in range(20):
+            async with Torrelque(client, queue=f'queue {number}') as other:
+                await other.enqueue({})
+        assert [proxy.most > 0 for proxy in site.proxies] == used
+        await close_client(client)
 
 
 @pytest.mark.long
