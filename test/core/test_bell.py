@@ -115,7 +115,8 @@ async def test_a_ring_during_a_claim_is_not_lost(
         # There is a task for the claim, and nobody was rung for it.
         async with client.pipeline(transaction=True) as pipeline:
             await queue.enqueue(0, pipeline=pipeline)
-            await pipeline.delete(queue.keys['bell']).execute()
+            pipeline.delete(queue.keys['bell'])
+            await pipeline.execute()
     assert queue._session is not None
     shelf = queue._session.shelf
     with holding_replies(shelf) as held:
