@@ -28,6 +28,7 @@ def test_flows_hold_in_a_storm(server: RealServer) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)  # what goes on, on a busy machine, stays far below
 @pytest.mark.parametrize('start', range(FIRST, FIRST + FULL, PIECE))
 def test_flows_hold_in_many_storms(server: RealServer, start: int) -> None:
     blow_all(Storm, server, range(start, start + PIECE))

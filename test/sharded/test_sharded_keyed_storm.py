@@ -153,6 +153,7 @@ class Storm:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)  # what goes on, on a busy machine, stays far below
 @pytest.mark.parametrize('seed', range(FIRST, FIRST + STORMS))
 async def test_whoever_moves_groups_may_be_killed_at_any_time(server: RealServer, seed: int) -> None:
     random.seed(seed)
