@@ -258,7 +258,7 @@ async def test_a_number_in_a_state_that_is_none_harms_no_other_task(
 
 
 @pytest.mark.first_server
-@pytest.mark.parametrize('text', ['1', '[["f"],["f"],1,1]'])
+@pytest.mark.parametrize('text', ['1', '[["f"],"f",1,1]'])
 async def test_what_nobody_can_tell_of_the_home_of_a_task_harms_no_other(
     client: redis.asyncio.Redis, queue: Torrelque, text: str
 ) -> None:
