@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.mutants.mutant import BEYOND, Mutant, client, script
+from proof.mutants.mutant import BEYOND, Edit, Mutant, client, script
 
 NUMBER = 'damage::test_a_number_in_a_state_that_is_none_harms_no_other_task'
 STATUS = 'damage::test_a_status_that_nobody_can_mean_holds_up_no_other_and_is_told'
@@ -48,6 +48,11 @@ RIGHTS = (
         (script('_seldom', '"user executing the script can\'t"', '"never"'),
          script('_seldom', "'ACL failure'", "'never'")),
         ('rights::test_a_right_that_is_missing_is_no_damage_of_a_flow',),
+    ),
+    Mutant(
+        'look-without-a-right-as-damage', 8, 'what a user may not look at counts as damaged, or as not there',
+        (Edit('torrelque/operate/script/_begin.lua', "if why and (string.find(why, 'NOPERM')", 'if false and (why'),),
+        ('rights::test_who_looks_without_a_right_is_told_it_and_no_damage',),
     ),
     Mutant(
         'lease-of-no-number', 8, 'a claim fails at a lease that is no number, and has taken tasks out of their places',
