@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -12,7 +14,7 @@ import redis.exceptions
 
 import torrelque
 from support.servers import MakeServer, RealServer
-from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque import Torrelque, TorrelqueNode, TorrelqueTaskStatus as Status
 
 
 async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server: MakeServer, endless: None) -> None:
@@ -221,3 +223,82 @@ async def test_a_task_that_lost_its_payload_is_told_of_though_it_is_the_last(
     assert (await queue.get_task_state(lost)).status is Status.REJECTED
     await queue.enqueue('new')
     assert (await queue.dequeue(0))[1] == 'new'
+
+
+NO_NUMBER = ('nan', '-inf', '9' * 400, '-1', 'x', '')
+"""What a field of a state may have that is a number by rights, where somebody has written by hand."""
+WAYS = pytest.mark.parametrize('options', [{}, {'priority': 1}, {'group': 'g'}], ids=['plain', 'priority', 'group'])
+
+
+@pytest.mark.first_server
+@WAYS
+async def test_a_number_in_a_state_that_is_none_harms_no_other_task(
+    client: redis.asyncio.Redis, queue: Torrelque, options: dict[str, Any]
+) -> None:
+    fields = 'timeout', 'order', 'max_attempts', 'dequeue_count', 'forgiven', 'requeue_count'
+    bad = {f'{field} {text:.6}': (field, text) for field in fields for text in NO_NUMBER}
+    for task_id in ['a', *list(bad)[:20], 'b', *list(bad)[20:], 'c']:
+        await queue.enqueue(task_id, task_id=task_id, **options)
+    for task_id, (field, text) in bad.items():
+        await client.hset(f'{queue.keys["task"]}:{task_id}', field, text)
+    for turn in range(3):
+        held = {str(one): one for one, _ in await queue.dequeue(0, max_tasks=50)}
+        assert held.keys() >= {'a', 'b', 'c'}, turn
+        await queue.touch_many(held.values())
+        if turn == 0:
+            for one in held.values():
+                await queue.requeue(one, delay=0.001, error='x')
+        # The leases of all others end.
+        await client.zadd(queue.keys['working'], dict.fromkeys(held, 1), xx=True)
+        while (stats := await queue.get_queue_stats()).delayed + stats.working:
+            await queue.sweep()
+    for one, _ in await queue.dequeue(0, max_tasks=50):
+        released = await queue.release(one)
+        assert released or str(one) in bad
+
+
+@pytest.mark.first_server
+@pytest.mark.parametrize('text', ['1', '[["f"],"f",1,1]'])
+async def test_what_nobody_can_tell_of_the_home_of_a_task_harms_no_other(
+    client: redis.asyncio.Redis, queue: Torrelque, text: str
+) -> None:
+    await queue.enqueue_flow([TorrelqueNode('a', 1), TorrelqueNode('b', 2)], flow_id='f')
+    await queue.enqueue(1, task_id='own')
+    await queue.enqueue(2, task_id='guest')
+    await client.hset(f'{queue.keys["task"]}:guest', 'flow', 'of another queue')
+    for task_id in ('f.a', 'f.b', 'own', 'guest'):
+        await client.hset(queue.keys['guests'], task_id, text)
+    await client.delete(f'{queue.keys["task"]}:own')
+    held = [one for one, _ in await queue.dequeue(0, max_tasks=5)]
+    assert sorted(held) == ['f.a', 'f.b', 'guest']
+    for one in held:
+        assert await queue.bury(one)
+    assert await queue.redrive() == 4
+    for one, _ in await queue.dequeue(0, max_tasks=5):
+        assert await queue.release(one)
+    assert (await queue.get_queue_stats()).tasks == 0
+    assert (await queue.get_task_state('f')).status is Status.COMPLETED
+
+
+@pytest.mark.first_server
+@WAYS
+async def test_a_status_that_nobody_can_mean_holds_up_no_other_and_is_told(
+    client: redis.asyncio.Redis, queue: Torrelque, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = ['x', '-1', '1', '12', '']
+    for task_id in ('a', *map(repr, bad), 'b'):
+        await queue.enqueue(task_id, task_id=task_id, **options)
+    for status in bad:
+        await client.hset(f'{queue.keys["task"]}:{status!r}', 'status', status)
+    got = []
+    for _ in range(10):
+        with contextlib.suppress(torrelque.TimeoutError):
+            for one, _ in await queue.dequeue(0, max_tasks=3):
+                got.append(str(one))
+                assert await queue.release(one)
+    assert got == ['a', 'b']
+    for status in bad:
+        # One that says neither where the task is nor that it is over has it be where somebody sees it.
+        if status != '1':
+            assert (await queue.get_task_state(repr(status))).status is Status.DEAD
+            assert any(repr(repr(status)) in record.getMessage() for record in caplog.records), status

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -15,6 +17,7 @@ import torrelque.sync
 from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueNode as Node, TorrelqueTaskStatus as Status
 from torrelque.error import ServerPermissionError
+from torrelque.operate import Operator
 
 pytestmark = pytest.mark.long
 
@@ -100,3 +103,25 @@ async def test_a_right_that_is_missing_is_no_damage_of_a_flow(
             await queue.release(held)
         state = await queue.get_task_state('f')
         assert (state.status, state.error) == (Status.WAITING, None)
+
+
+@pytest.mark.parametrize(
+    ('rules', 'told'),
+    [
+        (('~{q}:[^w]*', '~{q}:wa*', '~{q}:worki*', '+@all'), 'EXISTS {q}:workers'),
+        (('~*', '+@all', '-hstrlen'), 'HSTRLEN {q}:'),
+    ],
+    ids=['key', 'command'],
+)
+async def test_who_looks_without_a_right_is_told_it_and_no_damage(
+    server: RealServer, client: redis.asyncio.Redis, rules: tuple[str, ...], told: str
+) -> None:
+    async with limited(server, client, *rules) as queue:
+        dying = await queue.enqueue(1)
+        assert await queue.bury((await queue.dequeue(60))[0], error='ValueError: no')
+        operator = Operator(queue)
+        looks: list[Callable[[], Awaitable[Any]]] = [lambda: operator.task(dying), lambda: operator.page('dead')]
+        for look in looks if told[0] == 'E' else [*looks, operator.errors]:
+            with pytest.raises(ServerPermissionError) as raised:
+                await asyncio.wait_for(look(), 60)
+            assert told in str(raised.value) and str(raised.value).startswith("queue 'q': ")

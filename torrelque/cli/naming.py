@@ -50,9 +50,18 @@ async def read_names(client: Any) -> 'list[Found]':
 
 async def is_there(queue: 'TorrelqueQueue') -> bool:
     """Whether the server has anything of a queue."""
+    from torrelque.error import ServerPermissionError
+    from torrelque.protocol.keys import FIXED, PREFIXES
+
     await queue.ready()
     for shard in queue.shards:
-        if await shard.command('EXISTS', *map(str.encode, shard.keys.values())):
+        names = [name for name in shard.keys if name not in PREFIXES]
+        try:
+            found = await shard.command('EXISTS', *(shard.keys[name].encode() for name in names))
+        except ServerPermissionError:
+            # The user of a producer, or of a worker.
+            found = await shard.command('EXISTS', *(shard.keys[name].encode() for name in FIXED))
+        if found:
             return True
     return False
 

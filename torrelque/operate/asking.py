@@ -45,8 +45,12 @@ async def ask(queue: TorrelqueQueue, name: str, *args: str | bytes | float) -> A
         refused = exc
     try:
         reply = await _send(queue, '', name, args)
-    except redis.exceptions.NoPermissionError:
-        raise refused from None
+    except redis.exceptions.NoPermissionError as exc:
+        # Of a server without read-only scripts, that these are missing is not why.  Of a user who may send neither, the
+        # first is to be told.
+        if denied and "'evalsha" in str(exc).lower():
+            raise refused from None
+        raise exc from None
     _old[queue] = True
     return reply
 

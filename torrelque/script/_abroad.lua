@@ -30,13 +30,24 @@ local function write_letter(task, guest, news, value)
   noted.out = true
 end
 
+-- What `guests` has of a task: its home, its flow, its stay and a number; nil where it is no guest, and where somebody
+-- else has written there what nobody can tell.
+local function guest_of(task)
+  local text = redis.call('HGET', guests, task)
+  local fine, guest = pcall(cjson.decode, text or '')
+  fine = fine and type(guest) == 'table'
+  for k = 1, 4 do
+    fine = fine and (type(guest[k]) == 'string' or type(guest[k]) == 'number')
+  end
+  return fine and guest or nil
+end
+
 -- Write the letters that come of what was noted; tasks that are no guests are passed over.
 local function tell_home(items)
   for _, note in ipairs(items) do
     local what, task = note[1], note[2]
-    local guest = redis.call('HGET', guests, task)
-    if guest and what ~= 'cancel' then
-      guest = cjson.decode(guest)
+    local guest = what ~= 'cancel' and guest_of(task)
+    if guest then
       if what == 'died' then
         write_letter(task, guest, what, redis.call('HGET', state .. task, 'error') or 'it is dead')
       elseif what == 'revived' then

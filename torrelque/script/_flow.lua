@@ -66,7 +66,7 @@ do
     redis.call('ZREM', waiting, id)
     if elsewhere then
       -- Here it only stands for a task of another queue; a delay is spent before that is told.
-      --@ Uses abroad (send_out, write_letter, tell_home)
+      --@ Uses abroad (send_out, write_letter, guest_of, tell_home)
       redis.call('HSET', hash, 'status', WORKING, 'ready_time', stamp)
       send_out(id, 'host', string.format('%.0f', now + (delay or 0)))
       rings = true

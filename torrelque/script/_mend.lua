@@ -18,7 +18,8 @@ local function mend(id, known)
     end
   end
   local guest = not flow and redis.call('HGET', base .. 'guests', id)
-  flow = guest and cjson.decode(guest)[2] or flow
+  local fine, stay = pcall(cjson.decode, guest or '')
+  flow = fine and type(stay) == 'table' and type(stay[2]) == 'string' and stay[2] or flow
   if redis.call('HEXISTS', tasks, id) == 1 then
     redis.call('DEL', state .. id)
     --@ Keys untold

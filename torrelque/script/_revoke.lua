@@ -25,7 +25,7 @@ local function revoke(id, known, mark, how)
     redis.call('HDEL', state .. id, 'progress')
     if from == WORKING and not known[5] then
       -- It was never handed out here: it stands for a task of another queue.
-      --@ Uses abroad (send_out, write_letter, tell_home)
+      --@ Uses abroad (send_out, write_letter, guest_of, tell_home)
       send_out(id, 'cancel', stamp)
     end
   else

@@ -54,7 +54,7 @@ local seldom = {__index = function(_, asked)
   -- nobody knows any more who is in a flow that goes on, that is cancelled.
   function flows.missed(flow, about)
     if redis.call('EXISTS', base .. 'guests') == 1 then
-      --@ Uses abroad (send_out, write_letter, tell_home)
+      --@ Uses abroad (send_out, write_letter, guest_of, tell_home)
       tell_home({about})
     end
     if not touched[flow] and redis.call('EXISTS', base .. 'needs:' .. flow) == 0 and

@@ -158,9 +158,10 @@ if special or last or odd then
   probe_at = stopped and probe_of('')
   local probing = probe_at and probe_at <= now
 
-  -- Mend and report a task that is pending, or has no state, and could not be handed out: a part of it was lost.
+  -- Mend and report a task that is pending, or has no state, or one that says nothing, and could not be handed out: a part
+  -- of it was lost.
   local function damaged(id, known)
-    if not known[1] or known[1] == PENDING then
+    if not known[1] or known[1] == PENDING or not string.find(known[1], '^[0-7]$') then
       troubles[#troubles + 1], troubles[#troubles + 2] = id, mend(id, known)
     end
   end
@@ -216,6 +217,12 @@ if special or last or odd then
       if owner then
         damaged(id, known)
         opened.strike(id, owner)
+        return id, 'hole'
+      end
+      if known[5] and known[1] ~= PENDING and group and opened.is_head(group, id) then
+        -- It waits by its place, and not by its state; it must not hold up the others of its group.
+        damaged(id, known)
+        opened.strike(id, opened.names[group])
         return id, 'hole'
       end
       order = tonumber(known[4]) or 0
@@ -393,7 +400,7 @@ if special or last or odd then
   more, finish = true, settle
   -- Flows are told of what was damaged by `spread`.
   if noted[1] and redis.call('EXISTS', base .. 'guests') == 1 then
-    --@ Uses abroad (send_out, write_letter, tell_home)
+    --@ Uses abroad (send_out, write_letter, guest_of, tell_home)
     tell_home(noted)
   end
   for _, note in ipairs(noted) do

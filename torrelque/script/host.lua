@@ -12,7 +12,7 @@
 --        'broken'         the key of its state holds something else
 --@ Keys tasks, dead, working, guests, outbox
 --@ Uses time (now, stamp, fraction), groups (book, settle), place, enter, append, ring
---@ Uses noted, abroad (send_out, write_letter, tell_home), answer (answer, outcomes, refused)
+--@ Uses noted, abroad (send_out, write_letter, guest_of, tell_home), answer (answer, outcomes, refused)
 local max_tasks, fresh, rung = tonumber(ARGV[2]), {}, false
 -- The name of the queue of which this one is a shard, in its tag; nil where it is none.
 local queue = string.match(base, '^(.*):%d[%d.]*}:$')
@@ -32,8 +32,7 @@ end
 for i = 3, #ARGV, 8 do
   local id, errand, home, flow, stay = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
   local status = redis.pcall('HGET', state .. id, 'status')
-  local text = redis.call('HGET', guests, id)
-  local guest = text and cjson.decode(text)
+  local guest = guest_of(id)
   local here = guest and guest[1] == home and guest[3] == stay
   local letter = redis.call('HMGET', base .. 'letter:' .. id, 'home', 'stay', 'news')
   local outcome = 'ok'

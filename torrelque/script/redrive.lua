@@ -63,7 +63,7 @@ for i = 5, #ARGV do
     -- It stands for a task of another queue, which may be dead there, or lost.
     local there = redis.call('HGET', base .. 'needs:' .. known[6], id) == 'dead'
     if there or of_flow ~= '' then
-      --@ Uses abroad (send_out, write_letter, tell_home)
+      --@ Uses abroad (send_out, write_letter, guest_of, tell_home)
       send_out(id, 'redrive', stamp)
     end
     outcome = there and 'ok' or 'not_dead'

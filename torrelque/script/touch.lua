@@ -25,6 +25,10 @@ for i = 4, #ARGV, 4 do
   local outcome = judge(known, ARGV[i + 1])
   if outcome == 'ok' then
     lease = tonumber(lease) or tonumber(known[4]) or 300000
+    if not (lease >= 0 and lease <= 1e13) then
+      -- As in `hand`: nobody can mean that.
+      lease = 300000
+    end
     -- See Memory.
     redis.call('ZREM', working, id)
     redis.call('ZADD', working, now + lease, id)

@@ -85,7 +85,7 @@ CARRIED = (
     ),
     Mutant(
         'abroad-loss-untold', 14, 'nobody learns of a task of another queue whose state was lost',
-        (script('_mend', 'flow = guest and cjson.decode(guest)[2] or flow', ''),),
+        (script('_mend', "type(stay[2]) == 'string' and stay[2] or flow", 'flow'),),
         (LOST,),
     ),
     Mutant(

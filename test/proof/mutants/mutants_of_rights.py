@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from proof.mutants.mutant import BEYOND, Mutant, client, script
+from proof.mutants.mutant import BEYOND, Edit, Mutant, client, script
+
+NUMBER = 'damage::test_a_number_in_a_state_that_is_none_harms_no_other_task'
+STATUS = 'damage::test_a_status_that_nobody_can_mean_holds_up_no_other_and_is_told'
 
 RIGHTS = (
     Mutant(
@@ -45,5 +48,52 @@ RIGHTS = (
         (script('_seldom', '"user executing the script can\'t"', '"never"'),
          script('_seldom', "'ACL failure'", "'never'")),
         ('rights::test_a_right_that_is_missing_is_no_damage_of_a_flow',),
+    ),
+    Mutant(
+        'look-without-a-right-as-damage', 8, 'what a user may not look at counts as damaged, or as not there',
+        (Edit('torrelque/operate/script/_begin.lua', "if why and (string.find(why, 'NOPERM')", 'if false and (why'),),
+        ('rights::test_who_looks_without_a_right_is_told_it_and_no_damage',),
+    ),
+    Mutant(
+        'lease-of-no-number', 8, 'a claim fails at a lease that is no number, and has taken tasks out of their places',
+        (script('_hand', 'if not (held_for >= 0 and held_for <= 1e13) then', 'if false then'),),
+        (NUMBER,),
+    ),
+    Mutant(
+        'lease-of-no-number-renewed', 8, 'a task whose lease is no number leaves its place when it is renewed',
+        (script('touch', 'if not (lease >= 0 and lease <= 1e13) then', 'if false then'),),
+        (NUMBER,),
+    ),
+    Mutant(
+        'order-of-no-number', 8, 'a sweep fails at an order that is no number, and has taken tasks out of their places',
+        (script('_place', 'if number ~= number then', 'if false then'),),
+        (NUMBER,),
+    ),
+    Mutant(
+        'attempts-of-no-number', 8, 'attempts at the most that are no number fail whatever brings the task back',
+        (script('_bury', '(tonumber(max_attempts) or math.huge)', 'tonumber(max_attempts)'),),
+        (NUMBER,),
+    ),
+    Mutant(
+        'home-that-is-rubbish', 8, 'what somebody has written for the home of a task fails whoever settles it',
+        (script('_abroad', "(type(guest[k]) == 'string' or type(guest[k]) == 'number')", 'true'),),
+        ('damage::test_what_nobody_can_tell_of_the_home_of_a_task_harms_no_other',),
+    ),
+    Mutant(
+        'home-of-a-lost-one-that-is-rubbish', 8, 'and whoever mends one whose state was lost',
+        (script('_mend', "fine and type(stay) == 'table' and", 'guest and'),),
+        ('damage::test_what_nobody_can_tell_of_the_home_of_a_task_harms_no_other',),
+    ),
+    Mutant(
+        'status-of-a-head-that-is-rubbish', 9, 'a group stands still behind a task whose status says nothing',
+        (script('claim', 'if known[5] and known[1] ~= PENDING and group and opened.is_head(group, id) then',
+                'if false then'),),
+        (STATUS,),
+    ),
+    Mutant(
+        'status-that-is-rubbish-is-nothing', 8, 'a task whose status says nothing is in no place, and nobody is told',
+        (script('claim', "not known[1] or known[1] == PENDING or not string.find(known[1], '^[0-7]$')",
+                'not known[1] or known[1] == PENDING'),),
+        (STATUS,),
     ),
 )  # fmt: skip

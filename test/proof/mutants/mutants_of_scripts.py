@@ -360,7 +360,7 @@ HARM = (
     ),
     Mutant(
         'one-attempt-more', BEYOND, 'a task is dead one attempt too late',
-        (script('_bury', '>= tonumber(max_attempts)', '> tonumber(max_attempts)'),),
+        (script('_bury', '>= (tonumber(max_attempts)', '> (tonumber(max_attempts)'),),
         ('verbs::test_attempts_used_up_are_dead',),
     ),
     Mutant(

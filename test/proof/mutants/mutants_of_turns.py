@@ -140,7 +140,7 @@ GROUPS = (
     ),
     Mutant(
         'order-lost-on-return', 9, 'a task that comes back goes behind all others of its group',
-        (script('_place', 'tonumber(order) or 0)\n  elseif', 'now)\n  elseif'),),
+        (script('_place', 'book().wait(id, group, number)', 'book().wait(id, group, now)'),),
         ('groups::test_limit_one_is_strict_order',),
     ),
     # What is alone in its group needs no book.

@@ -2,7 +2,8 @@
 --
 -- KEYS   pending, never
 -- Reading is by `look`, which answers an empty value where a key holds something else, and notes the key's short name
--- in `broken`: one spoilt key takes no page down.
+-- in `broken`: one spoilt key takes no page down.  `read_raw` replies the error itself.  A right that the user lacks is no
+-- damage: it ends the script, and the error names the command and the key.
 local base = string.sub(KEYS[1], 1, -8)
 local state = base .. 'task:'
 local now
@@ -12,8 +13,18 @@ do
 end
 local broken, found_broken = {}, {}
 
+local function read_raw(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  local why = type(reply) == 'table' and reply.err
+  if why and (string.find(why, 'NOPERM') or string.find(why, 'ACL failure') or
+      string.find(why, "user executing the script can't")) then
+    error(string.gsub(why, '^ERR ', '') .. ': ' .. command .. ' ' .. key, 0)
+  end
+  return reply
+end
+
 local function look(command, name, ...)
-  local reply = redis.pcall(command, base .. name, ...)
+  local reply = read_raw(command, base .. name, ...)
   if type(reply) == 'table' and reply.err then
     if not found_broken[name] then
       found_broken[name] = true

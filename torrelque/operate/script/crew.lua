@@ -63,7 +63,7 @@ local ready = (look('LLEN', 'pending') or 0) - (look('SCARD', 'holes') or 0) + (
 local reply = {now, #names / 2, math.max(0, ready), look('SISMEMBER', 'paused', '') or 0}
 for k = 1, #names, 2 do
   local key, found = base .. 'worker:' .. names[k], nil
-  local fields = redis.pcall('HMGET', key, unpack(FIELDS))
+  local fields = read_raw('HMGET', key, unpack(FIELDS))
   if not fields.err then
     found = {'none'}
     for j = 1, #FIELDS do
@@ -83,7 +83,7 @@ for k = 1, #names, 2 do
       end
     end
   else
-    local text = redis.pcall('GET', key)
+    local text = read_raw('GET', key)
     found = type(text) == 'string' and {'text', text} or {'broken'}
   end
   reply[#reply + 1] = {names[k], names[k + 1], unpack(found)}

@@ -51,7 +51,7 @@ local reply, bytes, seen = {look('ZCARD', place) or 0, 0, now}, 0, 0
 
 for i = 1, #found, 2 do
   local id = found[i]
-  local length = redis.pcall('HSTRLEN', state .. id, 'error')
+  local length = read_raw('HSTRLEN', state .. id, 'error')
   length = type(length) == 'number' and length or 0
   if seen > 0 and bytes + length > most_bytes then
     break
@@ -59,7 +59,7 @@ for i = 1, #found, 2 do
   seen = seen + 1
   bytes = bytes + length
   if length > 0 or place == 'dead' then
-    local known = redis.pcall('HMGET', state .. id, 'error', 'dequeue_count', 'last_dequeue_time', 'history', 'group')
+    local known = read_raw('HMGET', state .. id, 'error', 'dequeue_count', 'last_dequeue_time', 'history', 'group')
     if known.err then
       known = {}
     end

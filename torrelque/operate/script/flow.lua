@@ -26,7 +26,7 @@ local function brief(value)
 end
 
 local function tell(id, left, ended)
-  local known = redis.pcall('HMGET', state .. id, unpack(FIELDS))
+  local known = read_raw('HMGET', state .. id, unpack(FIELDS))
   if known.err then
     known = {}
   end

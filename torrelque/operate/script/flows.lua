@@ -10,7 +10,7 @@ local reply = {string.format('%.0f', now), broken, page[1], #page[2] / 2, look('
 
 for k = 1, #page[2], 2 do
   local id = page[2][k]
-  local total = redis.pcall('HGET', state .. id, 'total')
+  local total = read_raw('HGET', state .. id, 'total')
   if total and not total.err then
     local item = {id, page[2][k + 1], unpack(redis.call('HMGET', state .. id, unpack(FIELDS)))}
     -- What is longer is cut, because a reply has an end.

@@ -6,7 +6,7 @@ local found, count = look('HSCAN', 'holders', ARGV[1], 'COUNT', ARGV[2]) or {'0'
 local reply = {0}
 for k = 1, #found[2], 2 do
   local id, group = found[2][k], found[2][k + 1]
-  local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count')
+  local known = read_raw('HMGET', state .. id, 'status', 'dequeue_count')
   local status = known[1]
   local fine = status == '1' or status == '2' and known[2] or status == '6' and look('ZSCORE', 'working', id) or
     status == '0' and look('HGET', 'heads', group) == id

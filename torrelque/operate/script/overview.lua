@@ -10,7 +10,7 @@
 --        queue is paused, delayed that are due, leases that have ended; probe of the queue, the oldest task's instant
 --        (ms), how many tasks were looked at for it, the first time of dead, the last, the first of delayed (nil is
 --        none), schedules, waiting, the end of the lease that has ended first (ms, nil is none)
-local call, pcall, type, tonumber = redis.call, redis.pcall, type, tonumber
+local call, pcall, type, tonumber = redis.call, read_raw, type, tonumber
 local stamp = string.format('%.0f', now)
 
 -- How many there are of something; `look`, which notes a key that holds something else, is dearer.

@@ -62,7 +62,7 @@ end
 local reply, bytes = {string.format('%.0f', now), broken, look('EXISTS', 'workers')}, 0
 for i = 3, #ARGV do
   local id, fine = ARGV[i], 1
-  local known = redis.pcall('HMGET', state .. id, unpack(FIELDS))
+  local known = read_raw('HMGET', state .. id, unpack(FIELDS))
   if known.err then
     known, fine = {}, 0
   end

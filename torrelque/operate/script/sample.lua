@@ -18,7 +18,7 @@ end
 
 -- What is wrong with a task; nil is nothing.
 local function judge(id)
-  local status = redis.pcall('HGET', state .. id, 'status')
+  local status = read_raw('HGET', state .. id, 'status')
   if type(status) == 'table' then
     return 'its state is no hash'
   end

@@ -26,7 +26,7 @@ end
 
 for k = 1, #page[2], 2 do
   local id, score, word, number = page[2][k], tonumber(page[2][k + 1])
-  local known = redis.pcall('HMGET', state .. id, 'status', 'total', 'dead', 'draft')
+  local known = read_raw('HMGET', state .. id, 'status', 'total', 'dead', 'draft')
   if not known.err and known[1] == '7' and known[2] then
     local dead = tonumber(known[3]) or 0
     if score and score <= now then

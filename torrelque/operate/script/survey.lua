@@ -25,7 +25,7 @@ end
 
 -- Since when a task has been ready.
 local function since(id)
-  local known = redis.pcall('HMGET', state .. id, 'enqueue_time', 'last_requeue_time', 'ready_time')
+  local known = read_raw('HMGET', state .. id, 'enqueue_time', 'last_requeue_time', 'ready_time')
   local found = math.max(tonumber(known[1] or 0) or 0, tonumber(known[2] or 0) or 0, tonumber(known[3] or 0) or 0)
   return found > 0 and string.format('%.0f', found)
 end
@@ -42,7 +42,7 @@ for k, name in ipairs(names) do
     first = look('ZRANGE', 'group:' .. name, 0, 0)[1]
   end
   -- As for a claim, a bucket that holds something else is a full one.
-  local bucket = limited and redis.pcall('GET', base .. 'rate:' .. name)
+  local bucket = limited and read_raw('GET', base .. 'rate:' .. name)
   reply[#reply + 1] = {name, waiting + (heads[k] and 1 or 0), slots[k] or false, heads[k] or false, limits[k] or false,
     shut and 1 or paused[k] or 0, probes[k] or false, type(bucket) == 'string' and bucket or false, first and since(first) or false}
 end

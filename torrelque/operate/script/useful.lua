@@ -60,7 +60,7 @@ if #shut > 0 and look('SISMEMBER', 'paused', '\255') == 1 then
 end
 local default = slots_of(look('HGET', 'limits', '')) or math.huge
 local rated = (look('ZCARD', 'rated') or 0) > 0
-local pcall, min, max, members = redis.pcall, math.min, math.max, base .. 'group:'
+local pcall, min, max, members = read_raw, math.min, math.max, base .. 'group:'
 for k, name in ipairs(names) do
   local most, used = limits[k] and slots_of(limits[k]) or default, tonumber(found[2][2 * k]) or 0
   local head = heads[k] and used <= most and 1 or 0

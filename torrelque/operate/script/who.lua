@@ -7,7 +7,7 @@
 --        payload; each nil where it is not there
 for i = 2, #ARGV do
   local id = ARGV[i]
-  local known = redis.pcall('HMGET', state .. id, 'status', 'timeout', 'last_dequeue_time', 'group', 'error')
+  local known = read_raw('HMGET', state .. id, 'status', 'timeout', 'last_dequeue_time', 'group', 'error')
   if known.err then
     known = {false, false, false, false, false}
   end
