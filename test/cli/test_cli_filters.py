@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import shlex
 import time
 
 import pytest
@@ -38,6 +39,19 @@ def test_each_filter_is_a_field_of_the_selection() -> None:
         status='dead', function='mail.*', group='', error='4f1a', text='x y', older=7200.0, newer=259200.0,
         attempts=4, ids=['a', 'b'],
     )  # fmt: skip
+
+
+@pytest.mark.parametrize('attempts', [None, 1, 10**9, 2**53 - 1])
+def test_what_a_selection_takes_the_filters_take_as_it_is_described(attempts: int) -> None:
+    selection = Selection(attempts=attempts)
+    assert selection_of(parse(*shlex.split(selection.describe()))) == selection
+
+
+@pytest.mark.parametrize('text', ['0', '-1', '1.5', '', '٣', '9007199254740992', '9' * 5000, '0' * 5000 + '1'])
+def test_what_is_no_number_of_attempts_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(f'--attempts={text}')
+    assert 'is no number from 1 on' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('words', 'older'), [

@@ -309,7 +309,8 @@ def same(value: Any) -> Any:
 
 
 def meaning(selection: Selection) -> dict[str, Any]:
-    return {field.name: same(getattr(selection, field.name)) for field in dataclasses.fields(selection)}
+    fields = {field.name: same(getattr(selection, field.name)) for field in dataclasses.fields(selection)}
+    return {**fields, 'attempts': fields['attempts'] or None}
 
 
 texts = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0'), min_size=1, max_size=10)

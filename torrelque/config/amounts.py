@@ -45,7 +45,7 @@ def count(text: str) -> int:
 
     :raises ValueError: it is none.
     """
-    if not re.fullmatch(r'0*[1-9]\d{0,8}', text, re.A):
+    if not re.fullmatch(r'0{0,9}[1-9]\d{0,15}', text, re.A) or int(text) >= MOST_SLOTS:
         raise ValueError(f'{text!r} is no number from 1 on')
     return int(text)
 

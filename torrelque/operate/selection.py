@@ -103,7 +103,8 @@ class Selection(Value):
         words: list[str] = []
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and field.name != 'ids':
+            # All tasks have had 0 attempts at the least, which no command line says.
+            if value is not None and field.name != 'ids' and (field.name, value) != ('attempts', 0):
                 # A word that begins with a hyphen would be taken for an option, so it is tied to its own.
                 word = _word(field.name, value)
                 words += [f'--{field.name}={word}'] if word.startswith('-') else [f'--{field.name}', word]
