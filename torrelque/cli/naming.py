@@ -50,7 +50,7 @@ async def read_names(client: Any) -> 'list[Found]':
 
 async def is_there(queue: 'TorrelqueQueue') -> bool:
     """Whether the server has anything of a queue."""
-    from torrelque.error import ServerPermissionError
+    from torrelque import TorrelqueServerError
     from torrelque.protocol.keys import FIXED, PREFIXES
 
     await queue.ready()
@@ -58,7 +58,9 @@ async def is_there(queue: 'TorrelqueQueue') -> bool:
         names = [name for name in shard.keys if name not in PREFIXES]
         try:
             found = await shard.command('EXISTS', *(shard.keys[name].encode() for name in names))
-        except ServerPermissionError:
+        except TorrelqueServerError as exc:
+            if 'NOPERM' not in str(exc):
+                raise
             # The user of a producer, or of a worker.
             found = await shard.command('EXISTS', *(shard.keys[name].encode() for name in FIXED))
         if found:

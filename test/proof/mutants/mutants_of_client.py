@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.mutants.mutant import BEYOND, Mutant, client, script
+from proof.mutants.mutant import BEYOND, Mutant, client
 
 FENCE = (
     Mutant(
@@ -85,11 +85,6 @@ TWICE = (
         'claim-not-asked-again', 6, 'what a claim brought whose reply never came waits for its lease',
         (client('aio/shelf', 'self._again = True', 'self._again = False'),),
         ('silence::test_a_claim_that_was_given_up_is_asked_for_again',),
-    ),
-    Mutant(
-        'record-deleted-early', 6, 'the record of a claim is gone before its reply has come',
-        (script('claim', "'PX', '60000')", "'PX', '1')"),),
-        ('faults::test_dequeue_is_once',),
     ),
     Mutant(
         'record-not-deleted', 2, 'the record of a claim stays where the consumer has nothing more to say',

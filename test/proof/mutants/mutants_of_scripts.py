@@ -312,6 +312,11 @@ TWICE = (
         ('faults', 'bulk', 'model'),
     ),
     Mutant(
+        'record-deleted-early', 6, 'the record of a claim is gone before its reply has come',
+        (script('claim', "'PX', '60000')", "'PX', '1')"),),
+        ('faults::test_dequeue_is_once',),
+    ),
+    Mutant(
         'claim-record-when-resent-alone', 6, 'a claim that comes after its own repetition takes tasks that nobody gets',
         (script('claim', "last = redis.call('GET', record)", "last = resent and redis.call('GET', record)"),),
         ('faults::test_a_call_that_arrives_after_its_own_repetition_changes_nothing',),
