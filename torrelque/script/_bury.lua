@@ -18,7 +18,8 @@ local function bury(id, why, default)
   end
 end
 
--- Whether the attempts of a task are used up: those that count have reached `max_attempts`, nil or no number where it has none.
+-- Whether the attempts of a task are used up: those that count have reached `max_attempts`, which is nil, or no number,
+-- where it has none.
 local function used_up(count, forgiven, max_attempts)
   return max_attempts and (tonumber(count) or 0) - (tonumber(forgiven) or 0) >= (tonumber(max_attempts) or math.huge)
 end
