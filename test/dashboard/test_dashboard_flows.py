@@ -222,6 +222,12 @@ async def test_a_flow_whose_keys_are_spoilt_is_told_as_far_as_it_is_there(
     async with Look(queue, 'all') as look:
         page = await look.get('flow', id='F')
         assert 'Tasks may be missing' in page.text and 'None of its tasks is known any more.' in page.text
+    await client.delete(f'{base}needs:F', f'{base}edges:F')
+    await client.hset(f'{base}needs:F', 'F.c', '1')
+    await client.set(f'{base}edges:F', 'x')
+    async with Look(queue, 'all') as look:
+        page = await look.get('flow', id='F')
+        assert 'Tasks may be missing, because keys hold something else than they should: edges:F' in page.text
         await client.delete(queue.keys['waiting'])
         await client.set(queue.keys['waiting'], 'x')
     async with Look(queue, 'all') as look:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -11,6 +12,7 @@ import redis.asyncio
 from support.servers import MakeServer
 from torrelque import Torrelque, TorrelqueServerError
 from torrelque.operate import Finding, Operator, WorkerView, crew
+from torrelque.operate.parts import limits_of
 from torrelque.operate.server import look_at_server
 
 pytestmark = pytest.mark.first_server
@@ -111,6 +113,28 @@ async def test_slots_that_nobody_holds_are_found(queue: Torrelque, client: redis
     await client.hdel(queue.keys['holders'], 'nobody')
     await client.hset(f'{queue.keys["task"]}:{taken}', 'status', 3)
     assert 'do not run' in (await found(queue))['groups']
+
+
+async def test_limits_that_cannot_be_read_are_told_and_set_anew(queue: Torrelque, client: redis.asyncio.Redis) -> None:
+    groups: dict[Any, Any] = {'fine': '{"concurrency":2,"rate":[5,1000]}', 'none': '{"rate":0,"concurrency":0}'}
+    spoilt: dict[Any, Any] = {'lost': 'nan', 'half': '{"concurrency":3,"rate":"x"}', '': '[]'}
+    await client.hset(queue.keys['limits'], mapping={**groups, **spoilt})
+    operator = Operator(queue)
+    told = {finding.text: finding.advice for finding in await operator.examine() if finding.level == 'warning'}
+    assert told == {
+        "limits of groups that cannot be read count as the default: 'lost', 'half'":
+            f'torrelque limit lost --concurrency N --rate N/s -q {queue.name}',
+        'the default limits of all groups cannot be read, so there are none':
+            f"torrelque limit '*' --concurrency N --rate N/s -q {queue.name}",
+    }  # fmt: skip
+    assert await limits_of(queue) == {
+        'fine': (2, (5, 1.0)), 'none': (math.inf, math.inf), 'lost': (None, None), 'half': (3, None), None: (None, None)
+    }  # fmt: skip
+    for group in 'lost', 'half', None:
+        await operator.set_limit(group, concurrency=4)
+    assert [finding.level for finding in await operator.examine() if finding.subject == 'groups'] == []
+    await client.set(queue.keys['limits'], 'x')
+    assert await limits_of(queue) == {}
 
 
 async def test_tasks_in_no_place_are_found(queue: Torrelque, client: redis.asyncio.Redis) -> None:

@@ -101,6 +101,9 @@ async def test_what_is_spoilt_is_told_and_the_rest_is_shown(
     await client.delete(f'{base}schedules')
     await client.set(f'{base}schedules', 'x')
     assert await operator.schedules() == []
+    for prefix in '', 'fi':
+        page = await operator.schedule_page(prefix)
+        assert (page.schedules, page.total, page.broken) == ((), 0, ('schedules',))
 
 
 async def test_acts_on_schedules_are_on_record_where_they_change_something(queue: Torrelque) -> None:

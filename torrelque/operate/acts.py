@@ -18,6 +18,7 @@ from typing import Any
 
 from torrelque import TorrelqueConnectionError, TorrelqueQueue, TorrelqueServerError, TorrelqueValueError
 
+from .asking import read
 from .values import Act
 
 logger = logging.getLogger('torrelque.operate')
@@ -94,12 +95,7 @@ async def read_acts(queue: TorrelqueQueue) -> list[Act]:
 
     :raises TorrelqueServerError: the server refused it.
     """
-    try:
-        lines = await queue.command('LRANGE', queue.keys['acts'], 0, MOST - 1)
-    except TorrelqueServerError as exc:
-        if 'WRONGTYPE' in str(exc):
-            return []
-        raise
+    lines = await read(queue, 'LRANGE', queue.keys['acts'], 0, MOST - 1) or ()
     acts: dict[Any, Act] = {}
     for number, line in enumerate(lines):
         with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError):

@@ -55,6 +55,20 @@ async def ask(queue: TorrelqueQueue, name: str, *args: str | bytes | float) -> A
     return reply
 
 
+async def read(queue: TorrelqueQueue, *words: str | bytes | float) -> Any:
+    """The reply of a command that reads a key, texts as bytes; None where the key holds something else.
+
+    :raises TorrelqueServerError: the server refused it.
+    :raises TorrelqueConnectionError: no reply came for some ten seconds.
+    """
+    try:
+        return await queue.command(*words)
+    except TorrelqueServerError as exc:
+        if 'WRONGTYPE' in str(exc):
+            return None
+        raise
+
+
 async def _send(queue: TorrelqueQueue, suffix: str, name: str, args: tuple[str | bytes | float, ...]) -> Any:
     text, digest = load(name)
     rest = [2, queue.keys['pending'].encode(), queue.keys['never'].encode(), *args]

@@ -8,7 +8,8 @@ from torrelque import TorrelqueQueue, TorrelqueServerError
 from torrelque.worker.version import version
 
 from . import crew, scheduled, standing
-from .asking import ask
+from .asking import ask, read
+from .limits import are_spoilt
 from .overview import Figures, read_figures
 from .reading import instant_of, text_of
 from .server import REFUSED, Note, look_at_server
@@ -28,6 +29,8 @@ SAMPLE = 100
 """Ids of each place that are looked at from each end."""
 LATE = 60.0
 """s after which what is due counts as forgotten: sweeps come each 30 s."""
+LIMITS = 1000
+"""Groups, about, whose limits are looked at."""
 LARGE = 1_000_000
 """Bytes of a payload that is told of."""
 _MEND = {
@@ -49,7 +52,7 @@ async def examine(queue: TorrelqueQueue) -> list[Finding]:
     except TorrelqueServerError as exc:
         notes.append(Note('error', 'queue', f'{REFUSED} at the queue: {exc}', 'have the user +@read of its keys'))
     else:
-        for look in (_types, _places, _books, _holders, _due, _flows, _schedules, _hearts):
+        for look in (_types, _places, _books, _holders, _limits, _due, _flows, _schedules, _hearts):
             try:
                 notes += [note async for note in look(queue, figures)]
             except TorrelqueServerError as exc:
@@ -137,6 +140,23 @@ async def _holders(queue: TorrelqueQueue, figures: Figures) -> AsyncIterator[Not
         yield Note(
             'warning', 'groups', f'slots of the group {name!r} are held by tasks that do not run: {_shown(ids)}',
             f'its limit counts them; to let more run: torrelque limit {shlex.quote(name)} --concurrency N',
+        )  # fmt: skip
+
+
+async def _limits(queue: TorrelqueQueue, figures: Figures) -> AsyncIterator[Note]:
+    key = queue.keys['limits'].encode()
+    _, words = await read(queue, 'HSCAN', key, 0, 'COUNT', LIMITS) or (b'0', ())
+    spoilt = [text_of(name) for name, value in zip(words[::2], words[1::2], strict=True) if are_spoilt(value)]
+    groups = [name for name in spoilt if name]
+    if groups:
+        yield Note(
+            'warning', 'groups', f'limits of groups that cannot be read count as the default: {_shown(groups)}',
+            f'torrelque limit {shlex.quote(groups[0])} --concurrency N --rate N/s',
+        )  # fmt: skip
+    if '' in spoilt:
+        yield Note(
+            'warning', 'groups', 'the default limits of all groups cannot be read, so there are none',
+            "torrelque limit '*' --concurrency N --rate N/s",
         )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torrelque import TorrelqueLookupError, TorrelqueQueue, TorrelqueTaskStatus, TorrelqueTypeError, TorrelqueValueError
 
-from .asking import ask
+from .asking import ask, read
 from .flowing import Flows, FlowTaskView, FlowView
 from .reading import bytes_of, instant_of, text_of, whole_of
 from .viewing import load
@@ -120,12 +120,18 @@ def _item(words: Sequence[Any]) -> Item:
     return Item(text_of(task_id), left, ended, instant_of(score), dict(zip(_FIELDS, fields, strict=True)))
 
 
-async def read_edges(queue: TorrelqueQueue, flow_id: str) -> Edges:
-    """What tasks of a flow wait for, as far as it has not ended; by whom it has not been told yet."""
+async def read_edges(queue: TorrelqueQueue, flow_id: str) -> Edges | None:
+    """What tasks of a flow wait for, as far as it has not ended; by whom it has not been told yet.
+
+    None is that their key holds something else.
+    """
     found: Edges = {}
     key, cursor, seen = f'{queue.keys["edges"]}:{flow_id}'.encode('utf-8', 'surrogateescape'), b'0', 0
     while seen < MOST_EDGES:
-        cursor, words = await queue.command('HSCAN', key, cursor, 'COUNT', EDGES)
+        page = await read(queue, 'HSCAN', key, cursor, 'COUNT', EDGES)
+        if page is None:
+            return None
+        cursor, words = page
         seen += len(words) // 2
         for word, text in zip(words[::2], words[1::2], strict=True):
             for successor, kind in _successors(text):
@@ -174,7 +180,9 @@ async def read_flow(
     told = all(names[item.id] in nodes for item in items.values() if item.left not in begun)
     large = (whole_of(part.flow['total']) or 0) > edges_of
     edges = {} if told or large or not items else await read_edges(queue, flow_id)
-    tasks = [_view(flow_id, item, names[item.id], nodes, edges) for item in items.values()]
+    if edges is None:
+        broken.add(f'edges:{flow_id}')
+    tasks = [_view(flow_id, item, names[item.id], nodes, edges or {}) for item in items.values()]
     end, following = instant_of(part.gives_up), f'{key} {cursor.decode()}' if key else None
     return _flow(queue, flow_id, part.now, part.flow, end, task, tasks, following, broken)
 

@@ -23,17 +23,29 @@ class Limits(NamedTuple):
 
 def read_limits(data: bytes | None) -> Limits:
     """Limits of their JSON; a member that is not there or cannot be read is as the default."""
-    try:
-        value = json.loads((data or b'{}').decode('utf-8', 'replace'))
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        return Limits(None, None)
+    value = _load(data) or {}
     concurrency, rate = value.get('concurrency'), value.get('rate')
     slots = None
     if isinstance(concurrency, (int, float)) and not isinstance(concurrency, bool):
         slots = math.inf if not 0 < concurrency < 2**53 else concurrency
     return Limits(slots, _read_rate(rate))
+
+
+def are_spoilt(data: bytes) -> bool:
+    """Whether a member that is there cannot be read."""
+    value = _load(data)
+    return value is None or any(
+        value.get(name) is not None and one is None
+        for name, one in zip(('concurrency', 'rate'), read_limits(data), strict=True)
+    )
+
+
+def _load(data: bytes | None) -> dict[str, Any] | None:
+    try:
+        value = json.loads((data or b'{}').decode('utf-8', 'replace'))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _read_rate(rate: Any) -> tuple[float, float] | bool | None:

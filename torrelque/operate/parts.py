@@ -8,6 +8,7 @@ Other layers may import the names in `__all__`.
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -23,6 +24,9 @@ from torrelque import (
 )
 from torrelque.worker.places import server_of
 
+from .asking import read
+from .limits import read_limits
+from .reading import text_of
 from .values import AwayShard
 
 __all__ = ['AwayError', 'away_of', 'home_of', 'is_paused', 'limits_of', 'part_of', 'parts_of']
@@ -31,6 +35,8 @@ T = TypeVar('T')
 
 PATIENCE = 1.0
 """s that a part may take for one answer, where others can tell of theirs."""
+PAGE = 250
+"""Groups whose limits are read in one call."""
 
 
 class AwayError(TorrelqueConnectionError):
@@ -80,9 +86,6 @@ class _Part:
 
     async def get_queue_stats(self) -> Any:
         return await self._soon(self.shard.get_queue_stats)
-
-    async def get_limits(self) -> Any:
-        return await self._soon(self.shard.get_limits)
 
     async def get_task_state(self, task_id: str) -> Any:
         return await self._soon(lambda: self.shard.get_task_state(task_id))
@@ -210,16 +213,30 @@ async def is_paused(queue: TorrelqueQueue, group: str | None = None) -> bool:
     name = (group or '').encode('utf-8', 'surrogateescape')
 
     async def look(part: TorrelqueQueue) -> bool:
-        return bool(await part.command('SISMEMBER', part.keys['paused'].encode(), name))
+        return bool(await read(part, 'SISMEMBER', part.keys['paused'].encode(), name))
 
     found, _ = await ask_parts(await parts_of(queue) if group is None else [await part_of(queue, group=group)], look)
     return any(found)
 
 
 async def limits_of(queue: TorrelqueQueue) -> dict[str | None, TorrelqueLimit]:
-    """The limits of all parts that answer, of which the first tells the default."""
-    found, _ = await ask_parts(await parts_of(queue), lambda part: part.get_limits())
+    """The limits of all parts that answer, of which the first tells the default; what cannot be read was never set."""
+    found, _ = await ask_parts(await parts_of(queue), _limits_at)
     return {group: limit for limits in reversed(found) for group, limit in limits.items()}
+
+
+async def _limits_at(part: TorrelqueQueue) -> dict[str | None, TorrelqueLimit]:
+    found: dict[str | None, TorrelqueLimit] = {}
+    key, cursor = part.keys['limits'].encode(), b''
+    while cursor != b'0':
+        cursor, words = await read(part, 'HSCAN', key, cursor or b'0', 'COUNT', PAGE) or (b'0', ())
+        for name, value in zip(words[::2], words[1::2], strict=True):
+            slots, starts = read_limits(value)
+            rate: tuple[int, float] | float | None = None if starts is None else math.inf
+            if isinstance(starts, tuple):
+                rate = int(starts[0]), starts[1] / 1000
+            found[text_of(name) or None] = TorrelqueLimit(slots, rate)
+    return found
 
 
 async def find_living(queues: Sequence[TorrelqueQueue]) -> tuple[list[TorrelqueQueue], tuple[AwayShard, ...]]:

@@ -88,6 +88,8 @@ class Schedules(Value):
     """How many are before these."""
     total: int
     """How many there are in all, of those whose names begin as was asked for."""
+    broken: tuple[str, ...] = ()
+    """Short names of the queue's keys that were met and hold something else, so that schedules are missing."""
 
     def __iter__(self) -> Iterator[ScheduleView]:
         return iter(self.schedules)

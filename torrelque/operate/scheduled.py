@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torrelque import TorrelqueLookupError, TorrelqueQueue
 
-from .asking import ask
+from .asking import ask, read
 from .reading import bytes_of, instant_of, text_of, whole_of
 from .recurring import Schedules, ScheduleView
 from .viewing import function_of, load
@@ -101,16 +101,17 @@ async def read_some(queue: TorrelqueQueue, prefix: str, skip: int, most: int, ro
         start, now = start + FEW, int(stamp) / 1000
     # One that fires meanwhile has another place than its name had.
     found.sort(key=lambda view: view.order)
-    return Schedules(queue.name, now, tuple(found), skip, total)
+    broken = ('schedules',) if total is None else ()
+    return Schedules(queue.name, now, tuple(found), skip, total or 0, broken)
 
 
-async def _names(queue: TorrelqueQueue, skip: int, most: int) -> tuple[list[bytes], int]:
-    """Names of schedules in their order, and how many there are."""
+async def _names(queue: TorrelqueQueue, skip: int, most: int) -> tuple[list[bytes], int | None]:
+    """Names of schedules in their order, and how many there are; None is that their key holds something else."""
     key = queue.keys['schedules']
-    return await queue.command('ZRANGE', key, skip, skip + most - 1), await queue.command('ZCARD', key)
+    return await read(queue, 'ZRANGE', key, skip, skip + most - 1) or [], await read(queue, 'ZCARD', key)
 
 
-async def _names_with(queue: TorrelqueQueue, prefix: str, skip: int, most: int) -> tuple[list[bytes], int]:
+async def _names_with(queue: TorrelqueQueue, prefix: str, skip: int, most: int) -> tuple[list[bytes], int | None]:
     """The same of those that begin with a text: only their names and instants are looked at."""
     pattern = re.sub(rb'[\\*?\[\]]', rb'\\\g<0>', bytes_of(prefix, 'a prefix')) + b'*'
     found: dict[bytes, float] = {}
@@ -118,7 +119,10 @@ async def _names_with(queue: TorrelqueQueue, prefix: str, skip: int, most: int) 
     while cursor not in seen:
         seen.add(cursor)
         words = 'MATCH', pattern, 'COUNT', NAMES_AT_ONCE
-        cursor, pairs = await queue.command('ZSCAN', queue.keys['schedules'], cursor, *words)
+        page = await read(queue, 'ZSCAN', queue.keys['schedules'], cursor, *words)
+        if page is None:
+            return [], None
+        cursor, pairs = page
         found.update(zip(pairs[::2], map(float, pairs[1::2]), strict=True))
         if cursor == b'0':
             break

@@ -68,7 +68,7 @@ async def of_task(seen: Seen) -> list[Reason] | None:
     assert seen.id is not None
     queue, task_id, flow_id = seen.queue, seen.id, text_of(seen.state['flow'] or b'')
     left = await of_spread(queue) if seen.count('spread') else []
-    edges = await read_edges(queue, flow_id)
+    edges = await read_edges(queue, flow_id) or {}
     waits_for = dict(edges.get(task_id, ()))
     part = await read_part(queue, flow_id, ids=[task_id, *[*waits_for][: 250]])
     own, others = part.items[0], _sorted(part.items[1:])

@@ -261,6 +261,21 @@ OPERATE_READ = (
         ('operate_groups::test_limits_of_a_group_are_its_own_or_those_of_all',),
     ),
     Mutant(
+        'limits-spoilt-unseen', BEYOND, 'the doctor says nothing of limits that nobody can read',
+        (client('operate/limits', 'value.get(name) is not None and one is None', 'False'),),
+        ('operate_examining::test_limits_that_cannot_be_read_are_told_and_set_anew',),
+    ),
+    Mutant(
+        'spoilt-key-refuses', BEYOND, 'a key that holds something else takes down whole pages',
+        (client('operate/asking', "        if 'WRONGTYPE' in str(exc):", "        if 'WRONG TYPE' in str(exc):"),),
+        ('operate_examining::test_limits_that_cannot_be_read_are_told_and_set_anew',),
+    ),
+    Mutant(
+        'spoilt-schedules-look-empty', BEYOND, 'a page of schedules whose key is spoilt looks as if there were none',
+        (client('operate/scheduled', "broken = ('schedules',) if total is None else ()", 'broken = ()'),),
+        ('operate_schedules::test_what_is_spoilt_is_told_and_the_rest_is_shown',),
+    ),
+    Mutant(
         'groups-tokens-still', BEYOND, 'a bucket does not fill',
         (client('operate/limits', '* starts / period)', '* 0)'),),
         ('operate_groups::test_a_bucket_fills_by_its_rate',),

@@ -21,7 +21,7 @@ async def read(visit: Visit) -> Answer:
     found = await visit.schedules(name, prefix, (page - 1) * ROWS, ROWS)
     view: dict[str, Any] = {
         'now': found.server_time, 'prefix': prefix, 'page_number': page, 'rows': [rowed(one) for one in found],
-        'pages': -(-found.total // ROWS),
+        'pages': -(-found.total // ROWS), 'broken': found.broken,
     }  # fmt: skip
     return Answer({'queue': name, 'schedules': found}, view)
 
