@@ -302,3 +302,44 @@ async def test_a_status_that_nobody_can_mean_holds_up_no_other_and_is_told(
         if status != '1':
             assert (await queue.get_task_state(repr(status))).status is Status.DEAD
             assert any(repr(repr(status)) in record.getMessage() for record in caplog.records), status
+
+
+@pytest.mark.first_server
+async def test_a_head_without_an_order_goes_back_into_its_group(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    for task_id in ('a', 'b'):
+        await queue.enqueue(task_id, task_id=task_id, group='g')
+    await queue.enqueue('plain')
+    await client.hset(f'{queue.keys["task"]}:a', 'order', 'nan')
+    await queue.pause('g')
+    assert [task for _, task in await queue.dequeue(0, max_tasks=5)] == ['plain']
+    await queue.resume('g')
+    for task in ('a', 'b'):
+        assert (await queue.dequeue(0))[1] == task
+
+
+@pytest.mark.first_server
+@pytest.mark.parametrize('limit', [None, 1])
+@pytest.mark.parametrize('command', [('SET', '1'), ('RPUSH', 'x'), ('HSET', 'x', '1'), ('SADD', 'x')], ids=' '.join)
+async def test_a_group_whose_key_holds_something_else_harms_no_other(
+    client: redis.asyncio.Redis, queue: Torrelque, command: tuple[str, ...], limit: int | None
+) -> None:
+    if limit is not None:
+        await queue.set_limit(concurrency=limit)
+    await queue.enqueue_many(['a', 'lost'], group='g')
+    await queue.enqueue_many(['c', 'd'], group='other')
+    await queue.enqueue('plain')
+    name, *words = command
+    await client.delete(f'{queue.keys["group"]}:g')
+    await client.execute_command(name, f'{queue.keys["group"]}:g', *words)
+    got = []
+    for _ in range(2):
+        taken = await queue.dequeue(0, max_tasks=5)
+        got += [task for _, task in taken]
+        await queue.enqueue_many(['new', 'next'], group='g') if 'new' not in got else None
+        await queue.release_many([task_id for task_id, _ in taken])
+    while len(got) < 6:
+        task_id, task = await queue.dequeue(0)
+        got.append(task)
+        await queue.release(task_id)
+    assert sorted(got) == ['a', 'c', 'd', 'new', 'next', 'plain']
+    assert await client.exists(f'{queue.keys["group"]}:g') == 0

@@ -83,6 +83,19 @@ local function book(extend)
     return prefix .. names[k]
   end
 
+  -- Do something with what waits in a group.  A key that holds something else has no task, so it is thrown away: an error
+  -- in the midst of a script would be one of the tasks of others.
+  function self.at(k, command, ...)
+    local reply = redis.pcall(command, group_key(k), ...)
+    local err = type(reply) == 'table' and reply.err
+    if not err then
+      return reply
+    elseif string.find(err, '^WRONGTYPE') then
+      redis.call('DEL', group_key(k))
+    end
+    return redis.call(command, group_key(k), ...)
+  end
+
   local function limit_of(k)
     return own_limit[k] or default_limit
   end
@@ -240,7 +253,7 @@ local function book(extend)
     if taken_ahead[k] and taken_ahead[k][cursor[k]] then
       id, cursor[k] = taken_ahead[k][cursor[k]], cursor[k] + 2
     elseif not empty[k] then
-      id = redis.call('ZPOPMIN', group_key(k))[1]
+      id = self.at(k, 'ZPOPMIN')[1]
       empty[k] = not id
     end
     if id then
@@ -278,7 +291,7 @@ local function book(extend)
     local k = meet(name)
     self.read()
     if head[k] ~= id then
-      redis.call('ZREM', group_key(k), id)
+      self.at(k, 'ZREM', id)
       -- One that came, or came back, in this very call is not written yet.
       if single[k] == id then
         single[k] = nil
@@ -353,7 +366,7 @@ local function book(extend)
       members[#members + 1], members[#members + 2] = items[j + 1], items[j]
     end
     if #members > 0 then
-      redis.call('ZADD', group_key(k), unpack(members))
+      self.at(k, 'ZADD', unpack(members))
       empty[k] = false
     end
     single[k], incoming[k], taken_ahead[k] = nil, nil, nil
@@ -454,7 +467,7 @@ local function book(extend)
 
   settle = self.settle
   if extend then
-    extend(self, names, head, empty, freed, holding, joined, taken_ahead, cursor, group_key, room_of, meet)
+    extend(self, names, head, empty, freed, holding, joined, taken_ahead, cursor, room_of, meet)
   end
   return self
 end

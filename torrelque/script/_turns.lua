@@ -4,7 +4,7 @@
 -- The claim opens its book by `book(with_turns)`, which calls this with the book and with arrays and functions of
 -- `_groups.lua`.  They have the same names there, and its legend tells them.
 --@ Keys turns, holders
-local function with_turns(self, names, head, empty, freed, holding, joined, taken_ahead, cursor, group_key, room_of, meet)
+local function with_turns(self, names, head, empty, freed, holding, joined, taken_ahead, cursor, room_of, meet)
   -- `turns_over` is whether `turns` gave fewer ids than it was asked for, `cycled` whether it gave none, so that heads
   -- which came up in this call go on, `rounds` how many tasks of each group this claim may come to.
   local turns_over, cycled, rounds = false, false, 1
@@ -72,11 +72,11 @@ local function with_turns(self, names, head, empty, freed, holding, joined, take
   local function look(k)
     local count = math.min(rounds, room_of(k))
     if count > 0 then
-      taken_ahead[k], cursor[k] = redis.call('ZPOPMIN', group_key(k), count), 1
+      taken_ahead[k], cursor[k] = self.at(k, 'ZPOPMIN', count), 1
       empty[k] = #taken_ahead[k] < 2 * count
       return nil
     end
-    local first = redis.call('ZRANGE', group_key(k), 0, 0, 'WITHSCORES')
+    local first = self.at(k, 'ZRANGE', 0, 0, 'WITHSCORES')
     empty[k] = not first[1]
     return first[1], first[2]
   end
@@ -108,11 +108,11 @@ local function with_turns(self, names, head, empty, freed, holding, joined, take
       if not items[j + 2] and not empty[k] then
         -- It is the last of them, so tasks that are still in `group:NAME` may come before it.
         items[j], items[j + 1] = nil, nil
-        redis.call('ZADD', group_key(k), order, id)
+        self.at(k, 'ZADD', order, id)
       end
     else
-      redis.call('ZPOPMIN', group_key(k))
-      redis.call('ZADD', group_key(k), order, id)
+      self.at(k, 'ZPOPMIN')
+      self.at(k, 'ZADD', order, id)
     end
     head[k], freed[#freed + 1] = first, id
     holding[#holding + 1], holding[#holding + 2] = first, names[k]

@@ -226,6 +226,8 @@ if special or last or odd then
         return id, 'hole'
       end
       order = tonumber(known[4]) or 0
+      -- Of what is no number, nothing is true but this, and a sorted set does not take it.
+      order = order == order and order or 0
       if not known[5] or known[1] ~= PENDING or not group or not opened.is_head(group, id) or
           not opened.may(group, id, order) then
         return id, 'hole'

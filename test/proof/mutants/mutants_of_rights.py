@@ -70,6 +70,16 @@ RIGHTS = (
         (NUMBER,),
     ),
     Mutant(
+        'order-of-a-head-of-no-number', 8, 'a claim fails at the head of a paused group whose order is no number',
+        (script('claim', 'order = order == order and order or 0', 'order = order'),),
+        ('damage::test_a_head_without_an_order_goes_back_into_its_group',),
+    ),
+    Mutant(
+        'group-that-is-rubbish', 8, 'a group whose key holds something else fails claims that have taken the tasks of others',
+        (script('_groups', "elseif string.find(err, '^WRONGTYPE') then", 'elseif false then'),),
+        ('damage::test_a_group_whose_key_holds_something_else_harms_no_other',),
+    ),
+    Mutant(
         'attempts-of-no-number', 8, 'attempts at the most that are no number fail whatever brings the task back',
         (script('_bury', '(tonumber(max_attempts) or math.huge)', 'tonumber(max_attempts)'),),
         (NUMBER,),
