@@ -371,6 +371,18 @@ async def test_nothing_hostile_is_written_as_it_is(queue: Torrelque, command: Co
         assert strange(said.err.encode('utf-8', 'surrogatepass')) == [], said.err
 
 
+async def test_one_schedule_that_cannot_be_read_keeps_no_other_from_being_told(
+    queue: Torrelque, client: redis.asyncio.Redis, command: Commands
+) -> None:
+    for name in 'fine', 'spoilt':
+        await queue.set_schedule(name, 1, times=[MAY], spec={'cron': '0 8 * * *'})
+    key = queue.keys['schedules'].removesuffix('schedules') + 'schedule:spoilt'
+    await client.hset(key, mapping=dict.fromkeys(await client.hkeys(key), '1.5'))
+    said = await command('schedules', '--next', '3', '--json')
+    assert [one['name'] for one in said.json].count('fine') == 3
+    assert "what is stored is told; queue" in said.err and "the schedule 'spoilt' cannot be read" in said.err
+
+
 def test_values_that_are_hostile_throughout_are_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -318,6 +318,16 @@ async def test_a_head_without_an_order_goes_back_into_its_group(client: redis.as
 
 
 @pytest.mark.first_server
+async def test_a_limit_that_is_no_whole_number_is_the_next_lower_one(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
+    for group, limit in (('a', '2.9'), ('b', '0.5')):
+        await client.hset(queue.keys['limits'], group, f'{{"concurrency":{limit}}}')
+        await queue.enqueue_many([group] * 5, group=group)
+    assert sorted(task for _, task in await queue.dequeue(0, max_tasks=50)) == ['a', 'a', 'b']
+
+
+@pytest.mark.first_server
 @pytest.mark.parametrize('limit', [None, 1])
 @pytest.mark.parametrize('command', [('SET', '1'), ('RPUSH', 'x'), ('HSET', 'x', '1'), ('SADD', 'x')], ids=' '.join)
 async def test_a_group_whose_key_holds_something_else_harms_no_other(

@@ -110,6 +110,11 @@ SPOILS: dict[str, list[tuple[Any, ...]]] = {
     'counts': [('HSET', 'schedule:bad', 'fired', 'x', 'skipped', 'y')],
     'a last one that is a text': [('HSET', 'schedule:bad', 'last_id', 'odd'), ('SET', 'task:odd', 'x')],
     'a place': [('ZADD', 'schedules', '-5', 'bad')],
+    **{
+        f'a place {text} and a period': [('ZADD', 'schedules', text, 'bad'), ('HSET', 'schedule:bad', 'every', '1000')]
+        for text in ('-inf', '-1e300', '5', 'inf')
+    },
+    'times that are none': [('DEL', 'times:bad'), ('RPUSH', 'times:bad', '-inf', 'nan', '-nan', 'inf')],
 }  # fmt: skip
 
 

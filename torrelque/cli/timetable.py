@@ -11,7 +11,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from torrelque import TorrelqueError, TorrelqueLookupError, TorrelqueValueError
+from torrelque import (
+    TorrelqueConnectionError,
+    TorrelqueError,
+    TorrelqueLookupError,
+    TorrelqueServerError,
+)
 from torrelque.operate import Operator, ScheduleView
 
 from .answers import InstantAnswer
@@ -126,7 +131,10 @@ async def _instants_of(session: Session, view: ScheduleView, count: int) -> Sequ
         more = itertools.islice(cron.instants_after(record, begin), count - len(known))
         end = math.inf if view.until is None else view.until
         return [*known, *itertools.takewhile(lambda it: it <= end, (instant.timestamp() for instant in more))]
-    except (Failure, TorrelqueValueError) as exc:
+    except (TorrelqueConnectionError, TorrelqueServerError):
+        raise
+    except (Failure, TorrelqueError) as exc:
+        # Of one that is not what it should be, or is gone meanwhile.
         session.out.tell(f'what is stored is told; {exc}')
         return known
 

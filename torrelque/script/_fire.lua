@@ -17,6 +17,13 @@ do
   local FIELDS = {'since', 'options', 'overlap', 'missed', 'grace', 'until', 'paused', 'every', 'last_id', 'fired',
     'skipped'}
 
+  -- An instant, which somebody may have written: no earlier than any clock, since whoever counts from -1e300 in steps of a
+  -- minute never ends; nil where it is none.
+  local function instant_of(text)
+    local instant = tonumber(text or nil)
+    return instant and math.max(0, instant)
+  end
+
   -- Whether options are such as `enter` takes: they may have been written by hand.
   local function are_options(given)
     local function may_be(name, kind)
@@ -81,18 +88,18 @@ do
       return instants, taken - #instants, 0, first + taken * every, taken < count
     end
     local list = redis.pcall('LRANGE', times, 0, all and most or AT_FIRST - 1)
-    if not all and (tonumber(list[AT_FIRST]) or math.huge) <= last then
+    if not all and (instant_of(list[AT_FIRST]) or math.huge) <= last then
       list = redis.call('LRANGE', times, 0, -1)
     end
     local count, bound = 0, list.err and 0 or all and most or math.huge
-    while count < bound and list[count + 1] and (tonumber(list[count + 1]) or 0) <= last do
+    while count < bound and list[count + 1] and (instant_of(list[count + 1]) or 0) <= last do
       count = count + 1
     end
     local instants = {}
     for k = all and 1 or math.max(count, 1), count do
-      instants[#instants + 1] = tonumber(list[k]) or 0
+      instants[#instants + 1] = instant_of(list[k]) or 0
     end
-    local following = tonumber(list[count + 1]) or math.huge
+    local following = instant_of(list[count + 1]) or math.huge
     return instants, count - #instants, count, following, following <= last
   end
 
@@ -101,7 +108,9 @@ do
   function fire(name, fresh, most)
     local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
     local known = redis.pcall('HMGET', key, unpack(FIELDS))
-    local first = tonumber(redis.call('ZSCORE', schedules, name) or nil)
+    local first, since = instant_of(redis.call('ZSCORE', schedules, name)), instant_of(known[1]) or 0
+    -- Nothing is due from before it was set.
+    first = first and first < since and since <= now and since or first
     local well, given = pcall(cjson.decode, known[2])
     if known.err or redis.call('HEXISTS', key, 'payload') == 0 or not well or not are_options(given) then
       -- The schedule was deleted or spoilt by hand.

@@ -75,9 +75,14 @@ RIGHTS = (
         ('damage::test_a_head_without_an_order_goes_back_into_its_group',),
     ),
     Mutant(
-        'group-that-is-rubbish', 8, 'a group whose key holds something else fails claims that have taken the tasks of others',
+        'group-that-is-rubbish', 8, 'a group whose key holds something else fails claims, and loses tasks of others',
         (script('_groups', "elseif string.find(err, '^WRONGTYPE') then", 'elseif false then'),),
         ('damage::test_a_group_whose_key_holds_something_else_harms_no_other',),
+    ),
+    Mutant(
+        'limit-of-a-half', 8, 'a claim fails at a limit of a half, and has taken tasks out of their places',
+        (script('_decode', 'math.max(1, math.floor(value.concurrency))', 'value.concurrency'),),
+        ('damage::test_a_limit_that_is_no_whole_number_is_the_next_lower_one',),
     ),
     Mutant(
         'attempts-of-no-number', 8, 'attempts at the most that are no number fail whatever brings the task back',

@@ -85,8 +85,24 @@ FIRING = (
     ),
     Mutant(
         'schedule-few-read', 13, 'of more instants than are read at first the last does not fire',
-        (script('_fire', "(tonumber(list[AT_FIRST]) or math.huge) <= last then", 'false then'),),
+        (script('_fire', "(instant_of(list[AT_FIRST]) or math.huge) <= last then", 'false then'),),
         ('schedules::test_however_many_are_due_the_last_fires',),
+    ),
+    Mutant(
+        'schedule-before-time', 13, 'a schedule whose place is before all time keeps the server counting for ever',
+        (script('_fire', 'return instant and math.max(0, instant)', 'return instant'),
+         script('_fire', 'first and first < since and since <= now and since or first', 'first')),
+        (SPOILT,),
+    ),
+    Mutant(
+        'schedule-since-time', 13, 'a schedule whose place is long ago fires for each period since',
+        (script('_fire', 'first and first < since and since <= now and since or first', 'first'),),
+        (SPOILT,),
+    ),
+    Mutant(
+        'schedule-times-of-no-number', 13, 'a list of instants in which one is no number fails each sweep',
+        (script('_fire', 'return instant and math.max(0, instant)', 'return instant'),),
+        (SPOILT,),
     ),
     Mutant(
         'schedule-none-as-latest', BEYOND, "'none' fires the last of several that are due",
