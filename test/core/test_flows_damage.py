@@ -238,3 +238,27 @@ async def test_a_right_that_is_missing_is_no_damage(server: RealServer, client: 
         state = await queue.get_task_state('f')
         assert (state.status, state.error) == (Status.WAITING, None)
     await client.execute_command('ACL', 'DELUSER', 'limited')
+
+
+@pytest.mark.first_server
+async def test_what_leads_round_in_a_circle_is_gone_round_once(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    await queue.enqueue_flow([Node('a', 1), Node('b', 2), Node('x', 3), Node('y', 4, {'x': 'then'})], flow_id='f')
+    base = queue.keys['pending'].removesuffix('pending')
+    held = {str(one): one for one, _ in await queue.dequeue_many(3)}
+    # Two that have each other's place, and a flow that is a task of itself.
+    for one in ('f.a', 'f.b'):
+        assert await queue.release(held[one])
+    await client.hset(f'{base}done:f', mapping={'f.a': '>f.b', 'f.b': '>f.a'})
+    await client.hset(f'{base}task:f', 'flow', 'f')
+    await queue.enqueue(5, task_id='stray')
+    assert await queue.enqueue(6, task_id='after', depends_on=['f.a'])
+    assert await queue.enqueue(7, task_id='behind', depends_on=['f.y', 'stray'])
+    assert await queue.release(held['f.x'])
+    tasks = set()
+    while len(tasks) < 4:
+        task_id, task = await queue.dequeue(0)
+        tasks.add(task)
+        assert await queue.release(task_id)
+        await queue.sweep()
+    assert tasks == {4, 5, 6, 7}
+    assert (await queue.get_task_state('f')).status is Status.COMPLETED

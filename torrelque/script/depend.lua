@@ -90,14 +90,15 @@ for i = 8, #ARGV do
   after[#after + 1], after[#after + 2] = other, 'then'
 end
 
--- A flow that is waited for must not be one that waits for this task to end.
+-- A flow that is waited for must not be one that waits for this task to end.  Whatever was written by hand, a flow is looked
+-- at once.
 for _, other in ipairs(strays) do
-  local above = flow
-  while above do
+  local above, met = flow, {}
+  while above and not met[above] do
     if above == other then
       return {{'circle', other}}
     end
-    above = redis.call('HGET', state .. above, 'flow')
+    met[above], above = true, redis.call('HGET', state .. above, 'flow')
   end
 end
 

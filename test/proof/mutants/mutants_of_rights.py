@@ -5,6 +5,7 @@ from __future__ import annotations
 from proof.mutants.mutant import BEYOND, Edit, Mutant, client, script
 
 NUMBER = 'damage::test_a_number_in_a_state_that_is_none_harms_no_other_task'
+CIRCLE = 'flows_damage::test_what_leads_round_in_a_circle_is_gone_round_once'
 STATUS = 'damage::test_a_status_that_nobody_can_mean_holds_up_no_other_and_is_told'
 
 RIGHTS = (
@@ -83,6 +84,16 @@ RIGHTS = (
         'limit-of-a-half', 8, 'a claim fails at a limit of a half, and has taken tasks out of their places',
         (script('_decode', 'math.max(1, math.floor(value.concurrency))', 'value.concurrency'),),
         ('damage::test_a_limit_that_is_no_whole_number_is_the_next_lower_one',),
+    ),
+    Mutant(
+        'heirs-in-a-circle', 8, 'two tasks that somebody has made heirs of each other keep the server busy for ever',
+        (script('_grow', "string.sub(done, 1, #id + 2) == '>' .. id .. '.' do", 'string.byte(done) == 62 do'),),
+        (CIRCLE,),
+    ),
+    Mutant(
+        'flow-of-itself', 8, 'a flow that somebody has made a task of itself keeps the server busy for ever',
+        (script('depend', 'while above and not met[above] do', 'while above do'),),
+        (CIRCLE,),
     ),
     Mutant(
         'attempts-of-no-number', 8, 'attempts at the most that are no number fail whatever brings the task back',
