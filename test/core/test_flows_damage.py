@@ -254,7 +254,7 @@ async def test_what_leads_round_in_a_circle_is_gone_round_once(client: redis.asy
     assert await queue.enqueue(6, task_id='after', depends_on=['f.a'])
     assert await queue.enqueue(7, task_id='behind', depends_on=['f.y', 'stray'])
     assert await queue.release(held['f.x'])
-    tasks = set()
+    tasks = set[int]()
     while len(tasks) < 4:
         task_id, task = await queue.dequeue(0)
         tasks.add(task)
