@@ -27,7 +27,7 @@ def read_limits(data: bytes | None) -> Limits:
     concurrency, rate = value.get('concurrency'), value.get('rate')
     slots = None
     if isinstance(concurrency, (int, float)) and not isinstance(concurrency, bool):
-        slots = math.inf if not 0 < concurrency < 2**53 else concurrency
+        slots = max(1, math.floor(concurrency)) if 0 < concurrency < 2**53 else math.inf
     return Limits(slots, _read_rate(rate))
 
 

@@ -86,10 +86,10 @@ local function book(extend)
   -- Do something with what waits in a group.  A key that holds something else has no task, so it is thrown away: an error
   -- in the midst of a script would be one of the tasks of others.
   function self.at(k, command, ...)
-    local reply = redis.pcall(command, group_key(k), ...)
-    local err = type(reply) == 'table' and reply.err
+    local said = redis.pcall(command, group_key(k), ...)
+    local err = type(said) == 'table' and said.err
     if not err then
-      return reply
+      return said
     elseif string.find(err, '^WRONGTYPE') then
       redis.call('DEL', group_key(k))
     end

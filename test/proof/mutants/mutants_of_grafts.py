@@ -37,7 +37,8 @@ GRAFTS = (
     ),
     Mutant(
         'graft-is-taken-for-the-end', 14, 'what is added behind a task does not wait for its heirs',
-        (script('_grow', "while done and string.byte(done) == 62 do", 'while false do'),),
+        (script('_grow', "while done and string.sub(done, 1, #id + 2) == '>' .. id .. '.' do",
+                'while false do'),),
         (HEIRS,),
     ),
     Mutant(

@@ -30,7 +30,7 @@ local function decode(text, limit, rate)
     return limit, rate
   end
   if type(value.concurrency) == 'number' then
-    limit = value.concurrency > 0 and value.concurrency or math.huge
+    limit = value.concurrency > 0 and math.max(1, math.floor(value.concurrency)) or math.huge
   end
   if type(value.rate) == 'table' then
     local starts, period = tonumber(value.rate[1]) or 0, tonumber(value.rate[2]) or 0
