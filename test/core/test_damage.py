@@ -345,7 +345,8 @@ async def test_a_group_whose_key_holds_something_else_harms_no_other(
     for _ in range(2):
         taken = await queue.dequeue(0, max_tasks=5)
         got += [task for _, task in taken]
-        await queue.enqueue_many(['new', 'next'], group='g') if 'new' not in got else None
+        if 'new' not in got:
+            await queue.enqueue_many(['new', 'next'], group='g')
         await queue.release_many([task_id for task_id, _ in taken])
     while len(got) < 6:
         task_id, task = await queue.dequeue(0)

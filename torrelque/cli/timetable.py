@@ -11,12 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from torrelque import (
-    TorrelqueConnectionError,
-    TorrelqueError,
-    TorrelqueLookupError,
-    TorrelqueServerError,
-)
+from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueLookupError, TorrelqueServerError
 from torrelque.operate import Operator, ScheduleView
 
 from .answers import InstantAnswer

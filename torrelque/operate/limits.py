@@ -23,7 +23,10 @@ class Limits(NamedTuple):
 
 def read_limits(data: bytes | None) -> Limits:
     """Limits of their JSON; a member that is not there or cannot be read is as the default."""
-    value = _load(data) or {}
+    return _limits_of(_load(data) or {})
+
+
+def _limits_of(value: dict[str, Any]) -> Limits:
     concurrency, rate = value.get('concurrency'), value.get('rate')
     slots = None
     if isinstance(concurrency, (int, float)) and not isinstance(concurrency, bool):
@@ -36,7 +39,7 @@ def are_spoilt(data: bytes) -> bool:
     value = _load(data)
     return value is None or any(
         value.get(name) is not None and one is None
-        for name, one in zip(('concurrency', 'rate'), read_limits(data), strict=True)
+        for name, one in _limits_of(value)._asdict().items()
     )
 
 

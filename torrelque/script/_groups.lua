@@ -83,8 +83,8 @@ local function book(extend)
     return prefix .. names[k]
   end
 
-  -- Do something with what waits in a group.  A key that holds something else has no task, so it is thrown away: an error
-  -- in the midst of a script would be one of the tasks of others.
+  -- Do something with what waits in a group.  An error in the midst of a script would cost tasks of other groups their
+  -- places, so a key that holds something else, in which no task can be, is thrown away.
   function self.at(k, command, ...)
     local said = redis.pcall(command, group_key(k), ...)
     local err = type(said) == 'table' and said.err
