@@ -3,7 +3,8 @@
 In a copy of the tree the links of the README are made absolute, because a page of an index has no files beside it.  Of
 the copy sdist and wheel are built, into ``dist``, and once more: the same tree gives the same bytes, whenever and
 wherever it is built with what ``.ci/build.txt`` pins.  What they hold is compared with the tree; then both are set up
-in clean environments of each Python from 3.10 to 3.14 that is there, in which ``.ci/smoke.py`` runs.  Beside them lie
+in clean environments of each Python from 3.10 to 3.14 that is there, in which ``.ci/smoke.py`` runs: the wheel with all
+extras, of which each module is imported, the sdist with few, of which what is missing has to say so.  Beside them lie
 lists of what they stand on (``.ci/sbom.py``), and ``SHA256SUMS`` of all of it.  The last line says what was made; the
 exit status is 1 where something was wrong.
 """
@@ -32,6 +33,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 MINORS = range(10, 15)
 """Minor versions of Python that the package runs on."""
+OF_DEVELOPERS = {'docs', 'example', 'lint', 'test'}
+"""Extras without which every module can be imported."""
 PICTURES = {'.gif', '.jpg', '.png', '.svg'}
 # Code, of which nothing is a link; and where links are: behind a text in brackets, and in tags of HTML.
 _LINK = re.compile(
@@ -275,8 +278,11 @@ def unpack(sdist: Path, to: Path) -> Path:
     return to / sdist.name.removesuffix('.tar.gz')
 
 
-def try_out(python: str, made: Path, extras: Sequence[str]) -> str:
-    """Install an artefact in a clean environment, away from the tree, and run the smoke test; its last line."""
+def try_out(python: str, made: Path, extras: Sequence[str], whole: bool) -> str:
+    """Install an artefact in a clean environment, away from the tree, and run the smoke test; its last line.
+
+    :param whole: whether these are all extras that there are, so that each module can be imported.
+    """
     with tempfile.TemporaryDirectory(prefix='release') as folder:
         run([python, '-m', 'venv', f'{folder}/venv'])
         inner = f'{folder}/venv/bin/python'
@@ -285,7 +291,7 @@ def try_out(python: str, made: Path, extras: Sequence[str]) -> str:
         run([inner, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', what], env=env)
         run([inner, '-m', 'pip', 'check'], env=env)
         program = shutil.copy(ROOT / '.ci' / 'smoke.py', folder)
-        told = run([inner, '-W', 'error', program], cwd=Path(folder), env=env)
+        told = run([inner, '-W', 'error', program, *(['all'] if whole else [])], cwd=Path(folder), env=env)
         command = Path(folder, 'venv', 'bin', 'torrelque')
         if command.exists():
             version = run([str(command), '--version'], cwd=Path(folder), env=env)
@@ -332,11 +338,12 @@ def release(out: Path, tests: bool, say: Callable[[str], None] = print) -> None:
     say(f'{sdist.name} and {wheel.name} hold what they should, and were built twice with the same bytes')
     lists = write_lists(wheel, metadata, out)
     say(f'{len(lists)} lists of what they stand on, and {write_sums([sdist, wheel, *lists], out).name}')
-    extras = sorted({'cli', 'cron', 'embedded'} & {*map(str, metadata.get_all('Provides-Extra', ()))})
+    extras = sorted({*map(str, metadata.get_all('Provides-Extra', ()))} - OF_DEVELOPERS)
+    few = sorted({'cli', 'cron', 'embedded'} & {*extras})
     there = pythons()
     for python in there.values():
-        for made in (wheel, sdist):
-            say(f'{made.name}: {try_out(python, made, extras)}')
+        say(f'{wheel.name}: {try_out(python, wheel, extras, True)}')
+        say(f'{sdist.name}: {try_out(python, sdist, few, False)}')
     if tests:
         say(f'tests of the sdist: {run_tests(sdist)}')
     missing = [f'3.{minor}' for minor in MINORS if minor not in there]

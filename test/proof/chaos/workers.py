@@ -7,11 +7,12 @@ none is dropped, that no more handlers run than may, that one whose lease is los
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +51,8 @@ class Life:
         self.running = 0
         self.away = 0.0
         """The longest time (s) that the process did not run."""
+        self.pausing = 0
+        """Pauses of a breaker that were not answered yet."""
         self.held: list[Held] = []
 
 
@@ -112,7 +115,8 @@ class Told(Torrelque):
 
     async def pause(self, group: str | None = None, **options: Any) -> None:
         self.by.recorder.note('paused by a breaker')
-        await super().pause(group, **options)
+        with self.by.pausing():
+            await super().pause(group, **options)
 
     async def get_task_state(self, task_id: str) -> Any:
         if held := self.by.held_of(task_id):
@@ -170,6 +174,16 @@ class Worked(Actor):
         held = Held(taken.job, self._handed(taken, 0, 0), self._life)
         self._life.held.append(held)
         self._held[str(task_id), task_id.token] = self._last[str(task_id)] = held
+
+    @contextlib.contextmanager
+    def pausing(self) -> Iterator[None]:
+        """While a pause of the queue is on its way."""
+        life = self._life
+        life.pausing += 1
+        try:
+            yield
+        finally:
+            life.pausing -= 1
 
     def held_of(self, task_id: str) -> Held | None:
         """What an id means; one without a token means the last delivery of its task."""
@@ -237,7 +251,8 @@ class Worked(Actor):
         if held.running and over > GOING_ON + away:
             self.recorder.trouble(4, f'the handler of job {held.job} went on for {over:.1f} s after its lease')
         # When an attempt is over, nobody renews any more, though its thread goes on and the queue stands still.
-        if not (held.renewing or held.asked or held.settled) and over > away:
+        # Nor does anybody ask for its state before the pause is answered to which its failure has led.
+        if not (held.renewing or held.asked or held.settled or held.life.pausing) and over > away:
             self.recorder.trouble(12, f'the handler of job {held.job} ran for all of its lease, and nobody renewed it')
         held.running = False
 
