@@ -25,6 +25,8 @@ async def read_names(client: Any) -> 'list[Found]':
 
     :raises Failure: the user of the server may not read it, or there is something else in its place.
     """
+    import redis.exceptions
+
     from torrelque import TorrelqueConnectionError, TorrelqueServerError
     from torrelque.operate import known
 
@@ -34,23 +36,24 @@ async def read_names(client: Any) -> 'list[Found]':
         raise Failure(
             f'the server that has the names of queues cannot be reached: name the queue with -q; {exc}', Exit.AWAY
         ) from exc  # fmt: skip
-    except TorrelqueServerError as exc:
-        if 'WRONGTYPE' in str(exc):
-            raise Failure(
-                'the key torrelque:queues of the server holds something else than the names of queues: delete it, and '
-                'workers write it anew; or name the queue with -q', Exit.REFUSED
-            ) from exc  # fmt: skip
-        if 'NOPERM' not in str(exc):
-            raise
+    except redis.exceptions.NoPermissionError as exc:
         raise Failure(
             'this user of the server may not read the names of queues: grant %R~torrelque:queues (Redis 6.2: '
             '~torrelque:queues), or name the queue with -q', Exit.REFUSED
+        ) from exc  # fmt: skip
+    except TorrelqueServerError as exc:
+        if 'WRONGTYPE' not in str(exc):
+            raise
+        raise Failure(
+            'the key torrelque:queues of the server holds something else than the names of queues: delete it, and '
+            'workers write it anew; or name the queue with -q', Exit.REFUSED
         ) from exc  # fmt: skip
 
 
 async def is_there(queue: 'TorrelqueQueue') -> bool:
     """Whether the server has anything of a queue."""
-    from torrelque import TorrelqueServerError
+    import redis.exceptions
+
     from torrelque.protocol.keys import FIXED, PREFIXES
 
     await queue.ready()
@@ -58,9 +61,7 @@ async def is_there(queue: 'TorrelqueQueue') -> bool:
         names = [name for name in shard.keys if name not in PREFIXES]
         try:
             found = await shard.command('EXISTS', *(shard.keys[name].encode() for name in names))
-        except TorrelqueServerError as exc:
-            if 'NOPERM' not in str(exc):
-                raise
+        except redis.exceptions.NoPermissionError:
             # The user of a producer, or of a worker.
             found = await shard.command('EXISTS', *(shard.keys[name].encode() for name in FIXED))
         if found:

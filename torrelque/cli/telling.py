@@ -9,7 +9,9 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
-from torrelque import TorrelqueLookupError, TorrelqueServerError, TorrelqueTaskState, TorrelqueTaskStatus
+import redis.exceptions
+
+from torrelque import TorrelqueLookupError, TorrelqueTaskState, TorrelqueTaskStatus
 from torrelque.operate import TaskView
 
 from . import reasons
@@ -218,9 +220,9 @@ async def _views(session: Session, last: TaskView) -> AsyncGenerator[TaskView, N
                 last = await _look(session, last, state)
                 yield last
         return
-    except TorrelqueServerError as exc:
-        if 'NOPERM' not in str(exc):
-            raise
+    except redis.exceptions.NoPermissionError:
+        # It is looked at by turns, then.
+        pass
     with contextlib.suppress(TorrelqueLookupError):
         while True:
             yield await session.operator.task(last.id, queue=last.queue)

@@ -10,6 +10,8 @@ import math
 import re
 from typing import Any
 
+from torrelque.protocol.check import MAX_COUNT
+
 __all__ = [
     'concurrency', 'concurrency_of', 'count', 'instant', 'length', 'place', 'rate', 'rate_of', 'seconds', 'spell',
     'spelt',
@@ -36,16 +38,12 @@ def seconds(text: str) -> float:
     return float(match[1]) * UNITS[match[2] or 's']
 
 
-MOST_SLOTS = 2**53
-"""No number of a limit reaches it."""
-
-
 def count(text: str) -> int:
     """A whole number that is at least 1.
 
     :raises ValueError: it is none.
     """
-    if not re.fullmatch(r'0{0,9}[1-9]\d{0,15}', text, re.A) or int(text) >= MOST_SLOTS:
+    if not re.fullmatch(r'0{0,9}[1-9]\d{0,15}', text, re.A) or int(text) >= MAX_COUNT:
         raise ValueError(f'{text!r} is no number from 1 on')
     return int(text)
 
@@ -111,7 +109,7 @@ def rate_of(value: Any) -> tuple[int, float] | float | None:
             return WORDS[value]
         much, period = rate(value)
         return count(much), period
-    if type(value) is int and 0 < value < MOST_SLOTS:
+    if type(value) is int and 0 < value < MAX_COUNT:
         return value, 1.0
     raise ValueError(f'{value!r} is no rate, such as "50/s", "100/m", "5/10s", "none" or "default"')
 
@@ -121,7 +119,7 @@ def concurrency_of(value: Any) -> float | None:
 
     :raises ValueError: it is none.
     """
-    if type(value) is int and 0 < value < MOST_SLOTS:
+    if type(value) is int and 0 < value < MAX_COUNT:
         return value
     if isinstance(value, str):
         return concurrency(value)

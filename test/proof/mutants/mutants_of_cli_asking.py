@@ -174,7 +174,7 @@ ASKING = (
     ),
     Mutant(
         'cli-watch-refused', BEYOND, 'a user who may only read cannot watch a task',
-        (client('cli/telling', "if 'NOPERM' not in str(exc):", 'if True:'),),
+        (client('cli/telling', 'redis.exceptions.NoPermissionError', 'redis.exceptions.ReadOnlyError'),),
         ('cli_asking_server::test_a_user_who_may_only_read_can_do_all_that_looks',),
     ),
     Mutant(

@@ -46,7 +46,7 @@ FUZZING = (
     ),
     Mutant(
         'fuzz-longest-time', BEYOND, 'a file may have a time that no queue takes',
-        (client('config/amounts', 'not 0 <= given <= MOST:', 'not 0 <= given <= MOST_SLOTS:'),),
+        (client('config/amounts', 'not 0 <= given <= MOST:', 'not 0 <= given <= MAX_COUNT:'),),
         ('fuzz_found::test_a_time_that_no_queue_takes_is_no_time_of_a_file',),
     ),
     Mutant(
