@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 
@@ -71,6 +72,10 @@ def tell(result: Result) -> None:
     what = f'seeds {part.seeds[0]} to {part.seeds[1]}' if part.seeds else f'{len(part.rows)} rows'
     cut = ', cut off' if part.cut else ''
     print(f'{name}: {what} in {part.seconds:.0f} s{cut}, {len(part.found)} found', *part.found, sep='\n  ', flush=True)
+    if part.found:
+        with tempfile.NamedTemporaryFile('w', prefix=f'found-{name}-', suffix='.log', delete=False) as file:
+            file.write(result.output)
+        print(f'  all that it said: {file.name}', flush=True)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -333,7 +333,9 @@ async def _drive(run: Run, chosen: argparse.Namespace) -> Outcome:
             one = await run_once(run, chosen, seed)
             outcome.add(one)
             if one.faults:
-                print(f'seed {seed}: {len(one.faults)} faults', *one.faults[:20], sep='\n  ', flush=True)
+                first, *others = one.faults[:20]
+                # A record keeps the lines that are not indented.
+                print(f'seed {seed}: {len(one.faults)} faults: {first}', *others, sep='\n  ', flush=True)
 
     await asyncio.gather(*(work() for _ in range(chosen.at_once)))
     return outcome
