@@ -219,7 +219,9 @@ if special or last or odd then
         opened.strike(id, owner)
         return id, 'hole'
       end
-      if known[5] and known[1] ~= PENDING and group and opened.is_head(group, id) then
+      if not known[5] or not group or not opened.is_head(group, id) then
+        return id, 'hole'
+      elseif known[1] ~= PENDING then
         -- It waits by its place, and not by its state; it must not hold up the others of its group.
         damaged(id, known)
         opened.strike(id, opened.names[group])
@@ -228,8 +230,7 @@ if special or last or odd then
       order = tonumber(known[4]) or 0
       -- Of what is no number, nothing is true but this, and a sorted set does not take it.
       order = order == order and order or 0
-      if not known[5] or known[1] ~= PENDING or not group or not opened.is_head(group, id) or
-          not opened.may(group, id, order) then
+      if not opened.may(group, id, order) then
         return id, 'hole'
       end
       local first = opened.better(group, id, order)

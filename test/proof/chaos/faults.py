@@ -347,12 +347,17 @@ class Storm:
             done = self._vandal is not None and await self._vandal.damage(step.kind)
         elif step.kind in self._others:
             done = await self._others[step.kind](step.size)
-        elif self._server_is_ill.locked():
-            return  # One at a time.
         else:
-            async with self._server_is_ill:
-                done = await _STRIKES[step.kind](self, step.size)
-        self._counts[step.kind] += done
+            done = await self.strike_server(step.kind, step.size)
+        if done:
+            self._counts[step.kind] += 1
+
+    async def strike_server(self, kind: str, size: float) -> bool:
+        """Do something to the server, unless something else is being done to it; whether it was done."""
+        if self._server_is_ill.locked():
+            return False
+        async with self._server_is_ill:
+            return await _STRIKES[kind](self, size)
 
     async def _strike_consumer(self, step: Step) -> bool:
         if step.kind == 'consumer killed':

@@ -112,8 +112,8 @@ RIGHTS = (
     ),
     Mutant(
         'status-of-a-head-that-is-rubbish', 9, 'a group stands still behind a task whose status says nothing',
-        (script('claim', 'if known[5] and known[1] ~= PENDING and group and opened.is_head(group, id) then',
-                'if false then'),),
+        (script('claim', 'of its group.\n        damaged(id, known)\n        opened.strike(id, opened.names[group])',
+                'of its group.'),),
         (STATUS,),
     ),
     Mutant(

@@ -36,6 +36,8 @@ elsewhere."""
 KEEPING = {'appendfsync': 'always'}
 DEFAULT = {'notify-keyspace-events': '""'}
 """A server as it is by itself; without a file, so that it is not killed, and nobody changes its settings."""
+OF_NODES = {'server stopped': 0.6, 'memory full': 1.0, 'writes refused': 0.8}
+"""What is done to a node of a Cluster while no slot moves, which wants all of them well."""
 OF_OPERATORS = ('memory full', 'writes refused', 'server killed')
 PLACES = ('one', 'default', 'shards', 'three', 'cluster', 'cluster shards', 'sentinel')
 Strike = Callable[[float], Awaitable[bool]]
@@ -162,7 +164,8 @@ class Clustered(Site):
         self.cluster = cluster
         self.is_whole = False
         self._chance = random.Random()
-        self._moving = asyncio.Lock()
+        self._busy = asyncio.Lock()
+        """Held while a slot moves, and while something is done to a node."""
 
     async def run_script(self, shelf: Any, script: str) -> Any:
         prefix, slot = _prefix_of(shelf), self.cluster.slot_of(shelf.keys['pending'])
@@ -172,9 +175,9 @@ class Clustered(Site):
 
     async def move(self, size: float) -> bool:
         """Have a slot of a queue, or of a shard, be half moved for a while, and then all of it."""
-        if self._moving.locked():
+        if self._busy.locked():
             return False
-        async with self._moving:
+        async with self._busy:
             shelf: Any = self._chance.choice(self.shelves())
             slot = self.cluster.slot_of(shelf.keys['pending'])
             to = (await asyncio.to_thread(self.cluster.owner_of, slot) + self._chance.choice([1, 2])) % 3
@@ -186,10 +189,21 @@ class Clustered(Site):
     async def rage(self, seed: int, seconds: float, hosts: Hosts, journal: Journal) -> None:
         self._chance = random.Random(f'slots {seed}')
         of_hosts = {kind: weight * OF_SEVERAL for kind, weight in HOSTS.items()}
-        kinds = {**LINE, **of_hosts, 'slot moved': 2.0 * OF_SEVERAL, 'SCRIPT FLUSH': 1.5, 'CLIENT KILL': 1.5}
+        moves = {'slot moved': 2.0 * OF_SEVERAL}
+        kinds = {**LINE, **of_hosts, **moves, 'SCRIPT FLUSH': 1.5, 'CLIENT KILL': 1.5, **OF_NODES}
         node = self._chance.choice(self.cluster.nodes)
         async with node.client() as admin:
-            others = {**_strikes_of(hosts), 'slot moved': self.move}
+
+            def striking(kind: str) -> Strike:
+                async def strike(size: float) -> bool:
+                    if self._busy.locked():
+                        return False
+                    async with self._busy:
+                        return await storm.strike_server(kind, size)
+
+                return strike
+
+            others = {**_strikes_of(hosts), 'slot moved': self.move, **{kind: striking(kind) for kind in OF_NODES}}
             lines = Lines(self.proxies, self._chance)
             storm = Storm(lines, node, admin, hosts, None, self.counts, LEASE, others)
             await storm.rage(plan(seed, seconds, RATE, kinds), seconds)
