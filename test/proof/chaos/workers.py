@@ -53,6 +53,8 @@ class Life:
         """The longest time (s) that the process did not run."""
         self.pausing = 0
         """Pauses of a breaker that were not answered yet."""
+        self.has_paused_in_vain = False
+        """Whether one of them was never answered, so that nobody went on with the task whose failure had led to it."""
         self.held: list[Held] = []
 
 
@@ -182,6 +184,9 @@ class Worked(Actor):
         life.pausing += 1
         try:
             yield
+        except BaseException:
+            life.has_paused_in_vain = True
+            raise
         finally:
             life.pausing -= 1
 
@@ -410,7 +415,7 @@ class Worked(Actor):
             await self.failed(None, error)
         for held in life.held:
             # It may have been asked for in vain: the task is gone, or the server away.
-            if not (held.settled or held.asked):
+            if not (held.settled or held.asked or life.has_paused_in_vain and not held.finished):
                 self.recorder.trouble(5, f'a worker took job {held.job}, and did nothing with it')
             if held.running:
                 self.recorder.trouble(4, f'the handler of job {held.job} goes on when the worker has ended')
