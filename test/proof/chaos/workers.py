@@ -159,6 +159,8 @@ class Worked(Actor):
         self.queues: Sequence[Torrelque] = [queue]
         self._held: dict[tuple[str, str], Held] = {}
         self._last: dict[str, Held] = {}
+        self._unanswered: set[tuple[str, str]] = set()
+        """Verb and hand-out of calls whose outcome nobody was told."""
         self._lock = threading.Lock()
         # The line to the server is in the process that has started this one.
         self.pulse = Pulse([os.getppid()])
@@ -207,8 +209,11 @@ class Worked(Actor):
         try:
             answers = await call
         finally:
-            # One that raised, or was cancelled, may have been carried out.
-            self.recorder.end(key, answers, again=self.is_repeated(before))
+            # One that raised, or was cancelled, may have been carried out; made again, it goes as a repetition of that.
+            asked = {(verb, held.hand) for held in found}
+            self.recorder.end(key, answers, again=self.is_repeated(before) or bool(asked & self._unanswered))
+            if answers is None:
+                self._unanswered |= asked
         for held in found:
             self._follow(held.job)
         return answers

@@ -70,7 +70,12 @@ def trouble(lines: Iterable[str]) -> list[str]:
     are indented behind another, because these tell how it came to that."""
     said = [line.rstrip() for line in lines if line.strip() and not FIGURES.search(line) and not PASSED.match(line)]
     found = [line.strip() for place, line in enumerate(said) if place == 0 or line[0] != ' ']
-    return [PATH.sub(r'…/\1', line)[:LONGEST] for line in found][:MOST]
+    return _shortened([PATH.sub(r'…/\1', line)[:LONGEST] for line in found])
+
+
+def _shortened(found: list[str]) -> list[str]:
+    """The first of them, and how many there are besides."""
+    return found if len(found) <= MOST else [*found[: MOST - 1], f'and {len(found) - MOST + 1} more']
 
 
 def read_seeds(text: str, status: int | None, first: int, many: str, names: Sequence[str]) -> Outcome:

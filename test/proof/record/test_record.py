@@ -211,9 +211,13 @@ SEED_2 = 'seed 2 redis6 {"tasks": 5, "faults_found": 0}\n'
         (f'{SEED_2}seed 4 redis6 {{"tasks": 5}}\nno', None, Outcome({'tasks': 5}, [], (2, 2))),
         (SEED_2.replace('0}', '1}') + 'seed 2: twice', None, Outcome({'tasks': 5}, ['seed 2: twice'], (2, 2))),
         ('lost\n  how\n\ntwice\n{"seeds": 2, "faults_found": 2}', 1, Outcome({}, ['lost', 'twice'], (2, 3))),
+        (
+            '\n'.join('abcdefg') + '\n{"seeds": 2, "faults_found": 7}', 1,
+            Outcome({}, [*'abcd', 'and 3 more'], (2, 3)),
+        ),
         ('Traceback', 1, Outcome({}, [])),
     ],
-)
+)  # fmt: skip
 def test_figures_of_seeds_are_read(text: str, status: int | None, outcome: Outcome) -> None:
     assert read_seeds(text, status, 2, 'seeds', ['tasks']) == outcome
 
