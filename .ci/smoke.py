@@ -40,7 +40,7 @@ def import_all(whole: bool) -> int:
             count += 1
         except (ModuleNotFoundError, torrelque.TorrelqueError) as exc:
             name = getattr(exc, 'name', None) or 'torrelque'
-            if name.partition('.')[0] == 'torrelque' and 'pip install' not in str(exc):
+            if name.partition('.')[0] == 'torrelque' and 'of the extra' not in str(exc):
                 raise
             missing.append(module.name)
     # Of a few modules, which are for another package's users, no extra brings what they need.

@@ -53,7 +53,7 @@ class Part:
         return {*range(self.seeds[0], self.seeds[1] + 1)} if self.seeds else {*self.rows}
 
     def as_line(self) -> str:
-        said = {name: value for name, value in vars(self).items() if value or name in ('seconds', 'counts', 'found')}
+        said = {name: value for name, value in vars(self).items() if value or name in ('counts', 'found')}
         return json.dumps(said, sort_keys=True)
 
 

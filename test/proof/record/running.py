@@ -69,9 +69,11 @@ def carry_out(order: Order, end: float, here: Here, over: threading.Event, folde
     outcome = campaign.read(order, output, status)
     if not outcome.is_something:
         return Result(order, None, output)
+    # Something, so that what is planned by it does not come for nothing.
+    seconds = max(0.1, round(time.monotonic() - began, 1))
     on, of_commit, tree = before
     part = Part(
-        campaign.name, when, round(time.monotonic() - began, 1), outcome.counts, outcome.found, outcome.seeds or (),
+        campaign.name, when, seconds, outcome.counts, outcome.found, outcome.seeds or (),
         [*outcome.rows], order.of, status is None, on, of_commit, tree,
     )  # fmt: skip
     return Result(order, part, output)
