@@ -184,7 +184,8 @@ class Rows(Campaign):
                 room -= pace
             if len(chosen) == self.most or chosen and room < pace:
                 break
-        if not chosen:
+        # Rows that were run already are not run instead of others for which there is no time.
+        if not chosen or not names.keys() <= last.keys() and last.keys() >= {*chosen}:
             return None
         return self._order(here, tuple(chosen), len(names), names[chosen[0]] or chosen[0])
 

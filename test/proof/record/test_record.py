@@ -121,6 +121,10 @@ def test_a_row_that_is_too_long_gives_way_to_one_that_is_not() -> None:
     alone = dataclasses.replace(ROWS, most=1, command='toy {row}', names=lambda: {'a': '', 'b': '--with this'})
     order = alone.plan([dataclasses.replace(rows('a', when='2026-01-01'), seconds=3000.0)], 60, HERE)
     assert order and order.rows == ('b',) and order.words == ('toy', '--with', 'this')
+    # One that was run already is not run instead of it.
+    slow = dataclasses.replace(alone, each=1000)
+    assert slow.plan([rows('a', when='2026-01-01')], 60, HERE) is None
+    assert slow.plan([rows('a', 'b', when='2026-01-01')], 60, HERE)
     # It is run where there is time for it.
     both = [rows('b', when='2026-01-03'), dataclasses.replace(rows('a', when='2026-01-01'), seconds=3000.0)]
     order = alone.plan(both, 6000, HERE)
