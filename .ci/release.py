@@ -4,9 +4,9 @@ In a copy of the tree the links of the README are made absolute, because a page 
 the copy sdist and wheel are built, into ``dist``, and once more: the same tree gives the same bytes, whenever and
 wherever it is built with what ``.ci/build.txt`` pins.  What they hold is compared with the tree; then both are set up
 in clean environments of each Python from 3.10 to 3.14 that is there, in which ``.ci/smoke.py`` runs: the wheel with all
-extras, of which each module is imported, the sdist with few, of which what is missing has to say so.  Beside them lie
-lists of what they stand on (``.ci/sbom.py``), and ``SHA256SUMS`` of all of it.  The last line says what was made; the
-exit status is 1 where something was wrong.
+extras of users, the sdist with few, where what is missing has to be told.  Beside them lie lists of what they stand on
+(``.ci/sbom.py``), and ``SHA256SUMS`` of all of it.  The last line says what was made; the exit status is 1 where
+something was wrong.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MINORS = range(10, 15)
 """Minor versions of Python that the package runs on."""
 OF_DEVELOPERS = {'docs', 'example', 'lint', 'test'}
-"""Extras without which every module can be imported."""
+"""Extras of those who work on the package, and not of those who use it."""
 PICTURES = {'.gif', '.jpg', '.png', '.svg'}
 # Code, of which nothing is a link; and where links are: behind a text in brackets, and in tags of HTML.
 _LINK = re.compile(
@@ -281,7 +281,7 @@ def unpack(sdist: Path, to: Path) -> Path:
 def try_out(python: str, made: Path, extras: Sequence[str], whole: bool) -> str:
     """Install an artefact in a clean environment, away from the tree, and run the smoke test; its last line.
 
-    :param whole: whether these are all extras that there are, so that each module can be imported.
+    :param whole: whether these are all extras of users, so that nearly all modules can be imported.
     """
     with tempfile.TemporaryDirectory(prefix='release') as folder:
         run([python, '-m', 'venv', f'{folder}/venv'])
